@@ -1,0 +1,1 @@
+"""Our nouns: repos, revisions, commits, digests, trees.  Standard library only."""

@@ -1,0 +1,69 @@
+"""Sizes, rates and durations as people write them."""
+
+import re
+
+from hubsync.model.errors import UsageError
+
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_DURATION_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_NUMBER_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+MIB = 2**20
+
+
+class InvalidUnitError(UsageError):
+    """A size, rate or duration that cannot be read."""
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``64MiB``, ``1.5GB``, ``1024``.
+
+    Raises:
+        InvalidUnitError: with what is allowed.
+    """
+    found = _NUMBER_UNIT.fullmatch(str(text))
+    if not found or found[2].lower() not in _SIZE_UNITS:
+        raise InvalidUnitError(
+            f"not a size: {text!r}", hint="Write 500MB, 64MiB, 20GiB or plain bytes."
+        )
+    return int(float(found[1]) * _SIZE_UNITS[found[2].lower()])
+
+
+def parse_rate(text: str | int) -> int:
+    """Bytes per second of ``50MB/s`` or ``50MB``."""
+    return parse_size(str(text).removesuffix("/s"))
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds of ``30s``, ``6h``, ``14d``; a bare number is seconds.
+
+    Raises:
+        InvalidUnitError: with what is allowed.
+    """
+    found = _NUMBER_UNIT.fullmatch(str(text))
+    if not found or (found[2] and found[2].lower() not in _DURATION_UNITS):
+        raise InvalidUnitError(
+            f"not a duration: {text!r}", hint="Write 30s, 10m, 6h, 14d."
+        )
+    return float(found[1]) * _DURATION_UNITS.get(found[2].lower(), 1.0)
+
+
+def format_size(size_bytes: float) -> str:
+    """``90.9 MB``, as file managers and the Hub count (powers of 1000)."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 999.95:  # noqa: PLR2004 - rounds to 1000.0
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"

@@ -1,0 +1,1 @@
+"""Where two implementations, or two packages that may not see each other, meet."""

@@ -1,0 +1,1 @@
+"""Bringing repos into the store: plan, then apply."""

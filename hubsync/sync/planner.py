@@ -1,0 +1,128 @@
+"""What a pull will fetch, and why not the rest.  Pure: no I/O, no clock."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from hubsync.model.digest import Descriptor, Digest, GitOid
+from hubsync.model.snapshot import TreeEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files of a tree are wanted with their contents.
+
+    *include* and *exclude* are globs as ``huggingface_hub`` reads them
+    (``allow_patterns``, ``ignore_patterns``): ``*`` also matches ``/``, and a
+    pattern ending in ``/`` means everything below that folder.  *path* selects
+    exactly one file.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    path: str | None = None
+    skip_smudge: bool = False
+
+    def wants(self, path: str) -> bool:
+        if self.path is not None:
+            return path == self.path
+        included = not self.include or _matches(path, self.include)
+        return included and not _matches(path, self.exclude)
+
+
+def _matches(path: str, globs: Sequence[str]) -> bool:
+    return any(
+        fnmatchcase(path, glob + "*" if glob.endswith("/") else glob) for glob in globs
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFetch:
+    """One blob to fetch, asked for at the first path that needs it."""
+
+    entry: TreeEntry
+    paths: int
+
+    @property
+    def want(self) -> Descriptor:
+        return self.entry.want
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pull does with each file of the tree; every file is in one place."""
+
+    fetch: tuple[PlannedFetch, ...]  # by blob: two paths, one download
+    reuse: tuple[TreeEntry, ...]  # selected, and held already
+    share: tuple[TreeEntry, ...]  # selected, the same blob as one in `fetch`
+    pointers: tuple[TreeEntry, ...]  # LFS, left as pointers by skip_smudge
+    skipped: tuple[TreeEntry, ...]  # not selected
+
+    @property
+    def fetch_bytes(self) -> int:
+        return sum(item.want.size_bytes for item in self.fetch)
+
+    @property
+    def reuse_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in self.reuse)
+
+    @property
+    def selected(self) -> int:
+        """Files whose contents are held after the plan is applied."""
+        return len(self.fetch) + len(self.reuse) + len(self.share)
+
+    @property
+    def selected_bytes(self) -> int:
+        return (
+            self.fetch_bytes
+            + self.reuse_bytes
+            + sum(entry.size_bytes for entry in self.share)
+        )
+
+
+def plan_pull(
+    tree: Iterable[TreeEntry],
+    held: AbstractSet[Digest],
+    held_oids: Mapping[GitOid, object],
+    selection: Selection,
+) -> Plan:
+    """Decide for every file of *tree*.
+
+    Args:
+        tree: the files of one commit.
+        held: digests of LFS files of the tree that the store holds.
+        held_oids: git object ids of its plain files that the store holds.
+        selection: what was asked for.
+    """
+    fetch: dict[str, tuple[TreeEntry, int]] = {}
+    reuse: list[TreeEntry] = []
+    share: list[TreeEntry] = []
+    pointers: list[TreeEntry] = []
+    skipped: list[TreeEntry] = []
+    total = 0
+    for entry in sorted(tree, key=lambda entry: entry.path):
+        total += 1
+        is_held = entry.lfs in held if entry.lfs else entry.git_oid in held_oids
+        if not selection.wants(entry.path):
+            skipped.append(entry)
+        elif is_held:
+            reuse.append(entry)
+        elif selection.skip_smudge and entry.is_lfs:
+            pointers.append(entry)
+        elif entry.want.key in fetch:
+            first, paths = fetch[entry.want.key]
+            fetch[entry.want.key] = (first, paths + 1)
+            share.append(entry)
+        else:
+            fetch[entry.want.key] = (entry, 1)
+
+    plan = Plan(
+        tuple(PlannedFetch(entry, paths) for entry, paths in fetch.values()),
+        tuple(reuse),
+        tuple(share),
+        tuple(pointers),
+        tuple(skipped),
+    )
+    assert plan.selected + len(pointers) + len(skipped) == total, "one place for each"
+    return plan

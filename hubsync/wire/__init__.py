@@ -1,0 +1,1 @@
+"""Pure codecs of other people's formats: no I/O, no clock."""
