@@ -1,0 +1,5 @@
+"""``python -m hubsync``."""
+
+from hubsync.cli.main import main
+
+main()

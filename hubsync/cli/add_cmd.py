@@ -1,0 +1,130 @@
+"""``hubsync add``."""
+
+import getpass
+from pathlib import Path
+
+import click
+
+from hubsync.cli.common import Common, common_options, type_option, understand
+from hubsync.cli.exits import exit_status
+from hubsync.cli.output import print_json, say
+from hubsync.cli.progress import TerminalProgress
+from hubsync.cli.pull_cmd import LOCK_WAIT_S
+from hubsync.model.errors import ExitCode
+from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision
+from hubsync.model.units import format_size
+from hubsync.sync.add import AddRequest, add_folder
+from hubsync.sync.pull import lay_out
+
+LOCAL_UPSTREAM = "local"
+
+EPILOG = """\b
+EXAMPLES
+  hubsync add ./my-model acme/my-model -m "first training run"
+  hubsync add ./corpus datasets/acme/corpus
+  hubsync add ./my-model acme/my-model --branch experiment
+
+The commit's id is computed from the files and the message alone, as git would:
+the same folder gives the same commit everywhere. LFS files are the ones that
+.gitattributes names (the Hub's default list when the folder has none), binary
+ones, and those over 10 MiB.
+
+""" + exit_status(
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.INTEGRITY,
+    ExitCode.NO_ROOM,
+    ExitCode.BUSY,
+    ExitCode.INTERRUPTED,
+)
+
+
+@click.command("add", epilog=EPILOG)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("repo", metavar="REPO")
+@type_option
+@click.option("-m", "--message", default="", help="Title of the commit.")
+@click.option("--author", default=None, help="Who made it. [default: this user]")
+@click.option(
+    "--branch", default=DEFAULT_BRANCH, show_default=True, help="Branch to move."
+)
+@common_options
+def command(
+    common: Common,
+    *,
+    folder: Path,
+    repo: str,
+    repo_type: str | None,
+    message: str,
+    author: str | None,
+    branch: str,
+) -> None:
+    """Record the files in DIR as the new version of REPO.
+
+    For models of your own: the mirror serves them like any other, and another
+    hubsync can pull them from it.
+    """
+    settings = common.settings()
+    arg = understand(settings, repo, repo_type)
+    if arg.upstream not in (None, LOCAL_UPSTREAM):
+        raise click.UsageError(
+            f"{arg.upstream} is an upstream; what is added belongs to "
+            f"{LOCAL_UPSTREAM}: write {arg.repo_type.url_prefix}{arg.name}"
+        )
+    if arg.revision is not None:
+        raise click.UsageError("name the branch with --branch, not after '@'")
+    check_revision(branch)
+    request = AddRequest(
+        folder=folder,
+        repo=arg.on(LOCAL_UPSTREAM),
+        message=message,
+        author=_user() if author is None else author,
+        branch=branch,
+    )
+    progress = TerminalProgress(str(folder), bars=common.bars, quiet=common.quiet)
+    with common.open(create=True) as app, app.root.lock_shared(LOCK_WAIT_S):
+        try:
+            result = add_folder(request, app.catalog, app.blobs, progress)
+        finally:
+            progress.close()
+        published = result.published
+        path = lay_out(
+            app.catalog,
+            app.views,
+            published.repo,
+            published.snapshot,
+            [RefName.branch(branch)],
+        )
+    if common.as_json:
+        print_json(
+            {
+                "upstream": LOCAL_UPSTREAM,
+                "repo_type": arg.repo_type.value,
+                "repo": arg.name,
+                "revision": branch,
+                "commit": published.snapshot.commit.oid,
+                "new_commit": published.new_commit,
+                "path": str(path) if path else None,
+                "files": result.files,
+                "lfs_files": result.lfs_files,
+                "bytes": result.bytes,
+                "bytes_stored": result.bytes_stored,
+            }
+        )
+        return
+    if not common.quiet:
+        what = "recorded" if published.new_commit else "was recorded before"
+        say(
+            f"{request.repo} {branch} = {published.snapshot.commit.oid[:10]} {what}: "
+            f"{result.files} files ({result.lfs_files} LFS), "
+            f"{format_size(result.bytes)}, {format_size(result.bytes_stored)} new"
+        )
+    if path is not None:
+        click.echo(str(path))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return ""

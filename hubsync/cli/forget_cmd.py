@@ -1,0 +1,59 @@
+"""``hubsync forget``."""
+
+import click
+
+from hubsync.cli.common import (
+    Common,
+    common_options,
+    find_held,
+    find_snapshot,
+    type_option,
+)
+from hubsync.cli.exits import exit_status
+from hubsync.cli.output import print_json, say
+from hubsync.cli.pull_cmd import LOCK_WAIT_S
+from hubsync.model.errors import ExitCode
+from hubsync.retention.forget import forget
+
+EPILOG = """\b
+EXAMPLES
+  hubsync forget org/model@1a2b3c4    one version
+  hubsync forget org/model            everything recorded of it
+  hubsync gc                          then free the room
+
+""" + exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.BUSY)
+
+
+@click.command("forget", epilog=EPILOG)
+@click.argument("repo", metavar="REPO[@REV]")
+@type_option
+@common_options
+def command(common: Common, repo: str, repo_type: str | None) -> None:
+    """Drop a recorded snapshot, or (without @REV) the whole repo.
+
+    Refs that point to the snapshot go with it.  No bytes are deleted: run
+    `hubsync gc` for that.
+    """
+    with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
+        row, arg = find_held(app, repo, repo_type)
+        snapshot = None
+        if arg.revision is not None:
+            row, snapshot = find_snapshot(app, repo, repo_type)
+        forgotten = forget(app.catalog, app.views, row, snapshot)
+    if common.as_json:
+        print_json(
+            {
+                "upstream": row.repo.upstream,
+                "repo_type": row.repo.repo_type.value,
+                "repo": row.repo.name,
+                "commits": list(forgotten.commits),
+                "refs": [ref.full for ref in forgotten.refs],
+                "whole_repo": forgotten.whole_repo,
+            }
+        )
+    elif not common.quiet:
+        what = "the whole repo" if forgotten.whole_repo else "the snapshot"
+        say(
+            f"forgot {what} {row.repo}: {len(forgotten.commits)} commits, "
+            f"{len(forgotten.refs)} refs; free the room with: hubsync gc"
+        )

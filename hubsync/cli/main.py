@@ -1,0 +1,124 @@
+"""The ``hubsync`` command: its subcommands by name, its errors as exit codes."""
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from hubsync import __version__
+from hubsync.cli.exits import EXIT_STATUS
+from hubsync.model.errors import ExitCode, HubsyncError
+
+# Command -> (module, one line).  The modules are imported when their command is
+# called: `hubsync --help` must not wait for SQLAlchemy or aiohttp.
+COMMANDS = {
+    "pull": ("pull_cmd", "Bring repos into the store."),
+    "add": ("add_cmd", "Record a local folder as a repo of the mirror."),
+    "list": ("list_cmd", "What is held."),
+    "show": ("show_cmd", "One snapshot: its refs, state and files."),
+    "log": ("log_cmd", "Recorded versions of a repo, newest first."),
+    "diff": ("diff_cmd", "Files that differ between two recorded versions."),
+    "checkout": ("checkout_cmd", "Write a snapshot's files into a folder."),
+    "verify": ("verify_cmd", "Read held files again and compare their digests."),
+    "forget": ("forget_cmd", "Drop a recorded snapshot, or a whole repo."),
+    "gc": ("gc_cmd", "Delete blobs that no recorded snapshot needs."),
+    "serve": ("serve_cmd", "Answer Hugging Face clients over HTTP."),
+    "db": ("db_cmd", "The catalog's schema: upgrade, check."),
+    "config": ("config_cmd", "The configuration: init, check, show."),
+    "demo": ("demo_cmd", "The whole way on loopback with a real small model."),
+}
+
+
+class LazyCommands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"hubsync.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyCommands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_STATUS,
+)
+@click.version_option(__version__, prog_name="hubsync")
+def cli() -> None:
+    """Mirror models, datasets and spaces; keep every version; serve them.
+
+    \b
+    hubsync pull org/model            into the store, every byte verified
+    hubsync serve                     for huggingface_hub, transformers, hf, ...
+    hubsync list                      what is held
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    code = run(sys.argv[1:] if argv is None else list(argv))
+    # A closed pipe would raise once more when Python flushes at exit.
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line; its exit status."""
+    try:
+        result = cli.main(args=list(argv), prog_name="hubsync", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; what was fetched is kept and resumed")
+        return ExitCode.INTERRUPTED
+    except (HubsyncError, OSError) as error:
+        if "--debug" in argv or os.environ.get("HUBSYNC_DEBUG"):
+            traceback.print_exc()
+        return _explain(error)
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _explain(error: HubsyncError | OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.DONE  # whoever read us has seen enough: `| head`
+    if isinstance(error, OSError):
+        return _explain_os_error(error)
+    _say(f"error: {error}")
+    if error.hint:
+        _say(f"hint: {error.hint}")
+    return error.exit_code
+
+
+def _explain_os_error(error: OSError) -> int:
+    where = f" ({error.filename})" if error.filename else ""
+    _say(f"error: {error.strerror or error}{where}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _say("hint: free some room; what was fetched is kept and resumed")
+        return ExitCode.NO_ROOM
+    _say("hint: run again with --debug to see where this came from")
+    return ExitCode.FAILED
+
+
+def _say(text: str) -> None:
+    click.echo(f"hubsync: {text}", err=True)

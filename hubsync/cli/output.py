@@ -1,0 +1,41 @@
+"""Data on stdout: JSON lines, or tables a person can read."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import click
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """One object on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return iso(value)
+    return str(value)
+
+
+def iso(when: datetime | None) -> str | None:
+    """ISO 8601 in UTC, to the second: ``2026-01-02T03:04:05Z``."""
+    if when is None:
+        return None
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their content; nothing when there is no row."""
+    shown = [tuple(headers), *(tuple(row) for row in rows)]
+    if len(shown) == 1:
+        return
+    widths = [max(len(row[i]) for row in shown) for i in range(len(headers))]
+    for row in shown:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def say(text: str) -> None:
+    """Talk: on stderr, so that stdout stays data."""
+    click.echo(text, err=True)

@@ -1,0 +1,233 @@
+"""``hubsync pull``."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from hubsync.cli.common import (
+    Common,
+    common_options,
+    find_snapshot,
+    type_option,
+    understand,
+)
+from hubsync.cli.exits import exit_status
+from hubsync.cli.output import print_json, say
+from hubsync.cli.progress import TerminalProgress
+from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.model.units import format_size
+from hubsync.sync.planner import Selection
+from hubsync.sync.request import PullRequest, PullResult
+from hubsync.wiring import App
+
+LOCK_WAIT_S = 30.0
+FILES_SHOWN = 20
+
+EPILOG = """\b
+EXAMPLES
+  hubsync pull Qwen/Qwen3-0.6B
+  hubsync pull datasets/rajpurkar/squad@refs/convert/parquet
+  hubsync pull org/model@v1.0 --include '*.safetensors' --include '*.json'
+  hubsync pull org/model --skip-smudge        LFS files stay pointers
+  hubsync pull org/model --checkout ./model   plain files in a folder
+  hubsync pull org/model --dry-run            what it would fetch
+
+""" + exit_status(
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.NOT_FOUND,
+    ExitCode.NOT_ALLOWED,
+    ExitCode.UNAVAILABLE,
+    ExitCode.INTEGRITY,
+    ExitCode.NO_ROOM,
+    ExitCode.PARTLY,
+    ExitCode.BUSY,
+    ExitCode.OFFLINE,
+    ExitCode.INTERRUPTED,
+)
+
+
+@click.command("pull", epilog=EPILOG)
+@click.argument("repos", nargs=-1, required=True, metavar="REPO...")
+@type_option
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Fetch only files that match; may be repeated.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out files that match; may be repeated.",
+)
+@click.option(
+    "--skip-smudge",
+    is_flag=True,
+    help="Record everything, fetch only what is not in LFS.",
+)
+@click.option(
+    "--checkout",
+    "checkout_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write the files into this folder.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="List the tree again; accept a repo that was replaced by another.",
+)
+@click.option("--offline", is_flag=True, help="Send nothing; answer from the store.")
+@common_options
+def command(
+    common: Common,
+    *,
+    repos: tuple[str, ...],
+    repo_type: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    skip_smudge: bool,
+    checkout_dir: Path | None,
+    dry_run: bool,
+    force: bool,
+    offline: bool,
+) -> int:
+    """Bring each REPO at one revision into the store, every byte verified.
+
+    Prints the snapshot's folder, which has the layout of the Hugging Face
+    cache.  A pull that was interrupted goes on where it was.
+    """
+    if checkout_dir is not None and len(repos) > 1:
+        raise click.UsageError("--checkout takes one REPO: name one folder a repo")
+    done, failures = 0, []
+    with common.open(create=True) as app:
+        requests = []
+        for text in repos:
+            arg = understand(app.settings, text, repo_type)
+            repo = arg.on(app.settings.default_upstream)
+            selection = Selection(include, exclude, arg.path, skip_smudge)
+            requests.append(
+                PullRequest(repo, arg.revision, selection, force, offline, dry_run)
+            )
+        for request in requests:
+            try:
+                result = _pull(app, common, request)
+                if checkout_dir is not None and not dry_run:
+                    _check_out(app, request, result, checkout_dir)
+            except HubsyncError as error:
+                if len(requests) == 1:
+                    raise
+                failures.append(error)
+                say(f"hubsync: error: {request.repo}: {error}")
+                if error.hint:
+                    say(f"hubsync: hint: {error.hint}")
+                continue
+            done += 1
+            _print(common, request, result)
+    if failures and done:
+        return ExitCode.PARTLY
+    return failures[0].exit_code if failures else ExitCode.DONE
+
+
+def _pull(app: App, common: Common, request: PullRequest) -> PullResult:
+    label = request.repo.path
+    progress = TerminalProgress(label, bars=common.bars, quiet=common.quiet)
+    try:
+        if request.dry_run:
+            return asyncio.run(app.puller(progress).pull(request))
+        with app.root.lock_shared(LOCK_WAIT_S):
+            return asyncio.run(app.puller(progress).pull(request))
+    finally:
+        progress.close()
+
+
+def _check_out(
+    app: App, request: PullRequest, result: PullResult, folder: Path
+) -> None:
+    text = f"{request.repo}@{result.commit.oid}"
+    row, snapshot = find_snapshot(app, text, None)
+    wanted = [
+        held
+        for held in app.catalog.entries(snapshot)
+        if request.selection.wants(held.entry.path)
+    ]
+    report = app.write_folder(folder, wanted, skip_smudge=request.selection.skip_smudge)
+    say(f"wrote {report.files} files of {row.repo} into {folder}")
+
+
+def _print(common: Common, request: PullRequest, result: PullResult) -> None:
+    plan = result.plan
+    if common.as_json:
+        print_json(_json(request, result))
+        return
+    if request.dry_run:
+        _print_plan(common, result)
+        return
+    if not common.quiet:
+        for warning in result.warnings:
+            say(f"hubsync: warning: {warning}")
+        pointers = f", {len(plan.pointers)} left as pointers" if plan.pointers else ""
+        say(
+            f"{result.repo} {result.revision} = {result.commit.oid[:10]}: "
+            f"{plan.selected} files, {format_size(plan.selected_bytes)} "
+            f"({format_size(result.bytes_fetched)} fetched{pointers}) "
+            f"in {result.elapsed_s:.1f} s"
+        )
+    path = result.path
+    if path is not None and request.selection.path:
+        path = path / request.selection.path
+    if path is not None:
+        click.echo(str(path))
+
+
+def _json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
+    plan = result.plan
+    answer: dict[str, object] = {
+        "upstream": result.repo.upstream,
+        "repo_type": result.repo.repo_type.value,
+        "repo": result.repo.name,
+        "revision": result.revision,
+        "commit": result.commit.oid,
+        "path": str(result.path) if result.path else None,
+        "files": plan.selected,
+        "bytes": plan.selected_bytes,
+        "bytes_fetched": result.bytes_fetched,
+        "bytes_reused": plan.reuse_bytes,
+        "files_skipped": len(plan.skipped),
+        "pointers": len(plan.pointers),
+        "elapsed_s": round(result.elapsed_s, 3),
+        "warnings": list(result.warnings),
+        "requests": result.requests,
+        "new_commit": result.new_commit,
+    }
+    if request.dry_run:
+        answer["dry_run"] = True
+        answer["bytes_to_fetch"] = plan.fetch_bytes
+        answer["fetch"] = [
+            {"path": item.entry.path, "size": item.want.size_bytes}
+            for item in plan.fetch
+        ]
+    return answer
+
+
+def _print_plan(common: Common, result: PullResult) -> None:
+    plan = result.plan
+    click.echo(
+        f"{result.repo} {result.revision} = {result.commit.oid}\n"
+        f"  to fetch      {len(plan.fetch):>7} files  {format_size(plan.fetch_bytes)}\n"
+        f"  already held  {len(plan.reuse):>7} files  {format_size(plan.reuse_bytes)}\n"
+        f"  pointers      {len(plan.pointers):>7} files\n"
+        f"  not selected  {len(plan.skipped):>7} files"
+    )
+    if common.quiet:
+        return
+    largest = sorted(plan.fetch, key=lambda item: -item.want.size_bytes)
+    for item in largest[:FILES_SHOWN]:
+        click.echo(f"  {format_size(item.want.size_bytes):>10}  {item.entry.path}")
+    if len(largest) > FILES_SHOWN:
+        click.echo(f"  … and {len(largest) - FILES_SHOWN} smaller files")
+    say("nothing was changed (--dry-run)")

@@ -1,0 +1,71 @@
+"""``hubsync serve``."""
+
+import asyncio
+import dataclasses
+import logging
+
+import click
+
+from hubsync.cli.common import Common, common_options
+from hubsync.cli.exits import exit_status
+from hubsync.cli.output import print_json, say
+from hubsync.model.errors import ExitCode
+from hubsync.serve.app import create_app, run
+from hubsync.wiring import open_app, serve_options
+
+EPILOG = """\b
+EXAMPLES
+  hubsync serve
+  hubsync serve --host 0.0.0.0 --port 8090
+
+\b
+CLIENTS
+  export HF_ENDPOINT=http://127.0.0.1:8090
+  hf download org/model
+
+""" + exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.BUSY)
+
+
+@click.command("serve", epilog=EPILOG)
+@click.option("--host", help="Address to listen on. [config: serve.host]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port; 0 takes a free one. [config: serve.port]",
+)
+@click.option("--access-log", is_flag=True, help="Log every request to stderr.")
+@common_options
+def command(
+    common: Common, host: str | None, port: int | None, access_log: bool
+) -> None:
+    """Answer Hugging Face clients from the store, until SIGTERM or Ctrl-C.
+
+    Nothing upstream is contacted.  What is pulled meanwhile is served at once.
+    A read-only store works.
+    """
+    settings = common.settings()
+    options = serve_options(settings)
+    if host is not None:
+        options = dataclasses.replace(options, host=host)
+    if port is not None:
+        options = dataclasses.replace(options, port=port)
+    logging.basicConfig(level=logging.INFO if access_log else logging.WARNING)
+
+    def ready(url: str) -> None:
+        if common.as_json:
+            print_json({"url": url, "root": str(settings.store.root)})
+        elif not common.quiet:
+            say(f"serving {settings.store.root} on {url}")
+            say(f"clients: export HF_ENDPOINT={url}")
+
+    _make_store(common)
+    with common.open(read_only=True) as app:
+        asyncio.run(run(create_app(app.library(), options), options, ready))
+
+
+def _make_store(common: Common) -> None:
+    """A store that is not there yet starts empty; a read-only one is left alone."""
+    settings = common.settings()
+    if not (settings.store.root / "VERSION").exists():
+        with open_app(settings, create=True):
+            pass

@@ -1,0 +1,171 @@
+"""``hubsync verify``."""
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+from tqdm import tqdm
+
+from hubsync.catalog.rows import RepoRow, SnapshotRow
+from hubsync.cli.common import (
+    Common,
+    common_options,
+    find_held,
+    find_snapshot,
+    type_option,
+)
+from hubsync.cli.exits import exit_status
+from hubsync.cli.output import print_json, say
+from hubsync.cli.progress import TerminalProgress
+from hubsync.cli.pull_cmd import LOCK_WAIT_S
+from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.model.units import format_size
+from hubsync.ports.blobs import HeldBlob
+from hubsync.retention.verify import Damage, VerifyReport, held_by, verify
+from hubsync.sync.planner import Selection
+from hubsync.sync.request import PullRequest
+from hubsync.wiring import App
+
+EPILOG = """\b
+EXAMPLES
+  hubsync verify org/model          every recorded version of it
+  hubsync verify org/model@v1.0     one version
+  hubsync verify --all --repair     the whole store; fetch again what is damaged
+
+""" + exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.INTEGRITY, ExitCode.BUSY)
+
+
+@click.command("verify", epilog=EPILOG)
+@click.argument("repos", nargs=-1, metavar="[REPO[@REV]]...")
+@type_option
+@click.option("--all", "everything", is_flag=True, help="Every blob in the store.")
+@click.option("--repair", is_flag=True, help="Fetch damaged blobs again.")
+@common_options
+def command(
+    common: Common,
+    repos: tuple[str, ...],
+    repo_type: str | None,
+    everything: bool,
+    repair: bool,
+) -> int:
+    """Read held files again and compare them with their digests.
+
+    A damaged or missing blob is put into quarantine and is served to nobody;
+    its files count as not held until they are pulled again.
+    """
+    if bool(repos) == everything:
+        raise click.UsageError("name at least one REPO, or say --all")
+    with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
+        wanted = (
+            list(app.catalog.all_held())
+            if everything
+            else held_by(app.catalog, _snapshots(app, repos, repo_type))
+        )
+        report = _verify(app, common, wanted)
+        mended = _repair(app, common, report) if repair else set()
+    _print(common, report, mended)
+    bad = [one for one in report.damaged if one.blob.digest.hex not in mended]
+    return ExitCode.INTEGRITY if bad else ExitCode.DONE
+
+
+def _snapshots(
+    app: App, repos: Sequence[str], repo_type: str | None
+) -> list[SnapshotRow]:
+    found: list[SnapshotRow] = []
+    for text in repos:
+        row, arg = find_held(app, text, repo_type)
+        if arg.revision is None:
+            found += app.catalog.snapshots(row)
+        else:
+            found.append(find_snapshot(app, text, repo_type)[1])
+    return found
+
+
+def _verify(app: App, common: Common, wanted: list[HeldBlob]) -> VerifyReport:
+    with tqdm(
+        total=sum(blob.size_bytes for blob in wanted),
+        desc="verify",
+        unit="B",
+        unit_scale=True,
+        disable=not common.bars,
+    ) as bar:
+        return verify(
+            app.catalog,
+            app.blobs,
+            app.views,
+            wanted,
+            lambda blob: bar.update(blob.size_bytes) and None,
+        )
+
+
+def _repair(app: App, common: Common, report: VerifyReport) -> set[str]:
+    """Pull again what was damaged; the digests that are held again."""
+    places: dict[tuple[int, int], tuple[RepoRow, SnapshotRow]] = {}
+    for damage in report.damaged:
+        for row, snapshot, _ in damage.files:
+            places[row.id, snapshot.id] = (row, snapshot)
+    mended: set[str] = set()
+    for row, snapshot in places.values():
+        paths = {
+            path: damage
+            for damage in report.damaged
+            for _, other, path in damage.files
+            if other.id == snapshot.id and damage.blob.digest.hex not in mended
+        }
+        for path, damage in paths.items():
+            if _pull_again(app, common, row, snapshot, path):
+                mended.add(damage.blob.digest.hex)
+    return mended
+
+
+def _pull_again(
+    app: App, common: Common, row: RepoRow, snapshot: SnapshotRow, path: str
+) -> bool:
+    progress = TerminalProgress(path, bars=common.bars, quiet=common.quiet)
+    request = PullRequest(
+        row.repo, snapshot.commit.oid, Selection(path=path), offline=False
+    )
+    try:
+        asyncio.run(app.puller(progress).pull(request))
+    except HubsyncError as error:
+        say(f"hubsync: cannot repair {path} of {row.repo}: {error}")
+        return False
+    finally:
+        progress.close()
+    return True
+
+
+def _print(common: Common, report: VerifyReport, mended: set[str]) -> None:
+    for damage in report.damaged:
+        _print_damage(common, damage, repaired=damage.blob.digest.hex in mended)
+    if common.as_json:
+        print_json(
+            {
+                "blobs": report.blobs,
+                "bytes": report.bytes,
+                "damaged": len(report.damaged),
+                "repaired": len(mended),
+            }
+        )
+    elif not common.quiet:
+        say(
+            f"verified {report.blobs} blobs, {format_size(report.bytes)}: "
+            f"{len(report.damaged)} damaged, {len(mended)} repaired"
+        )
+
+
+def _print_damage(common: Common, damage: Damage, *, repaired: bool) -> None:
+    files = [f"{row.repo}: {path}" for row, _, path in damage.files]
+    if common.as_json:
+        print_json(
+            {
+                "digest": str(damage.blob.digest),
+                "found": damage.what,
+                "files": files,
+                "repaired": repaired,
+            }
+        )
+        return
+    say(f"hubsync: damaged: {damage.blob.digest} is {damage.what}")
+    for file in files:
+        say(f"    {file}")

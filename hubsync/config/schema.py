@@ -1,0 +1,123 @@
+"""Every setting, its type and its default.  ``config.example.toml`` explains them."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from hubsync.model.errors import UsageError
+from hubsync.model.units import parse_duration, parse_rate, parse_size
+
+
+def _lenient(parse):  # type: ignore[no-untyped-def]
+    """Pydantic reports ValueError; our parsers raise UsageError."""
+
+    def read(value: Any) -> object:
+        try:
+            return parse(value)
+        except UsageError as error:
+            said = f"{error}. {error.hint}" if error.hint else str(error)
+            raise ValueError(said) from error
+
+    return read
+
+
+Size = Annotated[int, BeforeValidator(_lenient(parse_size)), Field(ge=0)]
+Rate = Annotated[int, BeforeValidator(_lenient(parse_rate)), Field(gt=0)]
+Duration = Annotated[float, BeforeValidator(_lenient(parse_duration)), Field(gt=0)]
+
+
+def default_root() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "hubsync"
+
+
+class Section(BaseModel):
+    """Unknown keys are refused: a misspelt key must not pass for a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class StoreSettings(Section):
+    """Where bytes are kept."""
+
+    root: Path = Field(default_factory=default_root)
+    views: tuple[Literal["huggingface"], ...] = ("huggingface",)
+    reserve: Size = 1 << 30
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, root: Path) -> Path:
+        return root.expanduser().absolute()
+
+
+class CatalogSettings(Section):
+    """Where versions are recorded."""
+
+    url: str = "sqlite:///{root}/catalog.db"
+
+
+class UpstreamSettings(Section):
+    """One hub to pull from."""
+
+    hub: Literal["huggingface"] = "huggingface"
+    endpoint: str = "https://huggingface.co"
+    token_env: str | None = None
+    token_file: Path | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_http(cls, endpoint: str) -> str:
+        if not endpoint.startswith(("https://", "http://")):
+            raise ValueError("an endpoint starts with https:// or http://")
+        return endpoint.rstrip("/")
+
+
+class TransferSettings(Section):
+    """How hard to pull."""
+
+    files_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    connect_timeout: Duration = 10.0
+    read_timeout: Duration = 30.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
+    rate_limit: Rate | None = None
+
+
+class ServeSettings(Section):
+    """The HTTP server."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8090
+    base_url: str | None = None
+
+
+def default_upstreams() -> dict[str, UpstreamSettings]:
+    return {"huggingface": UpstreamSettings()}
+
+
+class Settings(Section):
+    """All of it."""
+
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    catalog: CatalogSettings = Field(default_factory=CatalogSettings)
+    upstreams: dict[str, UpstreamSettings] = Field(default_factory=default_upstreams)
+    transfer: TransferSettings = Field(default_factory=TransferSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+
+    @field_validator("upstreams")
+    @classmethod
+    def _at_least_one(
+        cls, upstreams: dict[str, UpstreamSettings]
+    ) -> dict[str, UpstreamSettings]:
+        if "local" in upstreams:
+            raise ValueError("'local' is the name of what `hubsync add` records")
+        return upstreams or default_upstreams()
+
+    @property
+    def catalog_url(self) -> str:
+        return self.catalog.url.replace("{root}", str(self.store.root))
+
+    @property
+    def default_upstream(self) -> str:
+        return next(iter(self.upstreams))

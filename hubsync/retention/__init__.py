@@ -1,0 +1,1 @@
+"""Letting go of what is not wanted, and checking what is."""

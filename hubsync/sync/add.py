@@ -1,0 +1,230 @@
+"""Recording a local folder as a repo of the mirror."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hubsync.catalog.catalog import Catalog
+from hubsync.catalog.rows import Publication, Published
+from hubsync.model.digest import Descriptor, Digest, GitOid, git_header
+from hubsync.model.errors import HubsyncError, UsageError
+from hubsync.model.paths import check_tree_paths
+from hubsync.model.repo import RepoId
+from hubsync.model.revision import DEFAULT_BRANCH, RefName
+from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
+from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob
+from hubsync.ports.progress import Progress
+from hubsync.wire.gitattributes import (
+    LfsRules,
+    hub_default_rules,
+    parse_gitattributes,
+)
+from hubsync.wire.gitobjects import commit_oid, tree_oids
+from hubsync.wire.lfs import pointer_oid
+
+BLOCK_BYTES = 2**20
+PLAIN_BYTES_MAX = 10 * 2**20  # the Hub refuses larger files outside LFS
+PROBE_BYTES = 8192  # what git reads to tell binary from text
+
+# No clock and no name of this machine in it: the same folder and message give
+# the same commit everywhere, so two sites that add it hold one version.
+COMMIT_HEADERS = {
+    "author": "hubsync <hubsync@localhost> 0 +0000",
+    "committer": "hubsync <hubsync@localhost> 0 +0000",
+}
+
+_SKIPPED_FOLDERS = frozenset({".git"})
+_SKIPPED_PATHS = frozenset({".cache/huggingface"})  # what `hf download` leaves
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """Record *folder* as the new head of *branch* of *repo*."""
+
+    folder: Path
+    repo: RepoId
+    message: str = ""
+    author: str = ""
+    branch: str = DEFAULT_BRANCH
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """What was recorded.  *bytes_stored* is what the store did not hold before."""
+
+    published: Published
+    files: int
+    lfs_files: int
+    bytes: int
+    bytes_stored: int
+
+
+class FileChangedError(HubsyncError):
+    """A file was written to while it was being added."""
+
+
+def add_folder(
+    request: AddRequest, catalog: Catalog, blobs: BlobStore, progress: Progress
+) -> AddResult:
+    """Store every file of a folder, then record them as one commit.
+
+    Raises:
+        UsageError: no folder, no file in it, or something that is no file.
+        HostilePathError: a file name that a repo may not have.
+        FileChangedError: a file changed meanwhile; nothing was recorded.
+    """
+    files = sorted(_walk(request.folder))
+    if not files:
+        raise UsageError(f"there is no file in {request.folder}")
+    names = [path.relative_to(request.folder).as_posix() for path in files]
+    check_tree_paths(names)
+    adder = _Adder(catalog, blobs, _rules(request.folder), progress)
+    progress.plan(len(files), sum(path.stat().st_size for path in files))
+    entries: list[TreeEntry] = []
+    stored = 0
+    for path, name in zip(files, names, strict=True):
+        entry, new_bytes = adder.store(path, name)
+        entries.append(entry)
+        stored += new_bytes
+    published = catalog.publish(_publication(request, entries))
+    return AddResult(
+        published,
+        files=len(entries),
+        lfs_files=sum(entry.is_lfs for entry in entries),
+        bytes=sum(entry.size_bytes for entry in entries),
+        bytes_stored=stored,
+    )
+
+
+def _publication(request: AddRequest, entries: Sequence[TreeEntry]) -> Publication:
+    title = request.message.strip() or f"Add {request.repo.name}"
+    tree = tree_oids((entry.path, entry.git_oid) for entry in entries)[""]
+    subject, _, body = title.partition("\n")
+    return Publication(
+        repo=request.repo,
+        info=RepoInfo(request.repo, hub_id=_hub_id(request.repo)),
+        commit=Commit(
+            oid=commit_oid(tree, title + "\n", COMMIT_HEADERS).hex,
+            title=subject,
+            message=body.strip(),
+            authors=(request.author,) if request.author else (),
+            # Clients print milliseconds, so that is what we can give back.
+            committed_at=datetime.now(UTC).replace(microsecond=0),
+        ),
+        entries=entries,
+        refs=[RefName.branch(request.branch)],
+    )
+
+
+def _hub_id(repo: RepoId) -> str:
+    """24 hex, the form of the Hub's own ids; stable for a name."""
+    return hashlib.sha256(str(repo).encode()).hexdigest()[:24]
+
+
+def _rules(folder: Path) -> LfsRules:
+    try:
+        return parse_gitattributes((folder / ".gitattributes").read_text("utf-8"))
+    except FileNotFoundError:
+        return hub_default_rules()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{folder / '.gitattributes'} is no UTF-8 text") from error
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below *folder*; links to files are followed, to folders not."""
+    if not folder.is_dir():
+        raise UsageError(f"not a folder: {folder}")
+    for top, folders, files in os.walk(folder, onerror=_refuse):
+        here = Path(top)
+        for name in list(folders):
+            path = here / name
+            if name in _SKIPPED_FOLDERS or _is_client_cache(folder, path):
+                folders.remove(name)
+            elif path.is_symlink():
+                raise UsageError(
+                    f"{path} is a link to a folder",
+                    hint="Copy it in, or remove it: links to folders may loop.",
+                )
+        for name in files:
+            path = here / name
+            if not path.is_file():
+                raise UsageError(f"{path} is not a file (a socket, a dangling link?)")
+            yield path
+
+
+def _is_client_cache(folder: Path, path: Path) -> bool:
+    return path.relative_to(folder).as_posix() in _SKIPPED_PATHS
+
+
+def _refuse(error: OSError) -> None:
+    raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Adder:
+    """Stores single files."""
+
+    catalog: Catalog
+    blobs: BlobStore
+    rules: LfsRules
+    progress: Progress
+
+    def store(self, path: Path, name: str) -> tuple[TreeEntry, int]:
+        """The entry of *path* as *name*, and the bytes that were new."""
+        size, digest, git_oid, binary = _hash(path)
+        lfs = self.rules.is_lfs(name) or size > PLAIN_BYTES_MAX or binary
+        entry = (
+            TreeEntry(name, size, pointer_oid(digest, size), digest)
+            if lfs
+            else TreeEntry(name, size, git_oid)
+        )
+        held = HeldBlob(digest, size, None if lfs else git_oid)
+        is_new = not self.blobs.has(digest, size)
+        if is_new:
+            self._ingest(path, name, Descriptor(size, digest, held.git_oid))
+        else:
+            self.progress.file_advanced(name, size)
+        self.catalog.record_blobs([held])
+        self.progress.file_done(name)
+        return entry, size if is_new else 0
+
+    def _ingest(self, path: Path, name: str, want: Descriptor) -> None:
+        ingest = self.blobs.begin(want)
+        if isinstance(ingest, HeldBlob):
+            return
+        try:
+            with path.open("rb") as file:
+                self.progress.file_started(name, want.size_bytes, ingest.offset)
+                file.seek(ingest.offset)
+                while block := file.read(BLOCK_BYTES):
+                    ingest.write(block)
+                    self.progress.file_advanced(name, len(block))
+            ingest.complete()
+        except BlobCorruptError as error:
+            raise FileChangedError(
+                f"{path} changed while it was being added",
+                hint="Nothing was recorded. Add the folder again when nobody "
+                "writes to it.",
+            ) from error
+        finally:
+            ingest.abort()
+
+
+def _hash(path: Path) -> tuple[int, Digest, GitOid, bool]:
+    """Size, sha256, git object id, and whether git would call it binary."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        sha256 = hashlib.sha256()
+        sha1 = hashlib.sha1(git_header(size))  # noqa: S324 - git's choice
+        read, binary = 0, False
+        while block := file.read(BLOCK_BYTES):
+            binary = binary or (read == 0 and b"\0" in block[:PROBE_BYTES])
+            sha256.update(block)
+            sha1.update(block)
+            read += len(block)
+    if read != size:
+        raise FileChangedError(f"{path} changed while it was being read")
+    return size, Digest(sha256.hexdigest()), GitOid(sha1.hexdigest()), binary

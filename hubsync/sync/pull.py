@@ -1,0 +1,273 @@
+"""One pull: resolve, plan, fetch, publish, check out.
+
+The order is the promise: bytes, then rows, then the ref, then the view.  A
+crash between any two leaves garbage that gc removes, never a hole.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hubsync.catalog.catalog import Catalog
+from hubsync.catalog.rows import Publication, RepoRow, SnapshotRow
+from hubsync.model.digest import Digest
+from hubsync.model.errors import NotHeldError, OfflineError
+from hubsync.model.repo import RepoId
+from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision, is_commit
+from hubsync.model.snapshot import Resolved, TreeEntry
+from hubsync.model.units import format_size
+from hubsync.ports.blobs import BlobStore
+from hubsync.ports.hub import Hub, Known
+from hubsync.ports.progress import Progress
+from hubsync.ports.view import View, ViewSnapshot
+from hubsync.sync.planner import Plan, plan_pull
+from hubsync.sync.request import PullRequest, PullResult
+from hubsync.transfer.engine import Engine, Fetch, FetchReport
+
+KNOWN_HEADS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    """Carries out pulls.  The caller holds the store's shared lock meanwhile."""
+
+    catalog: Catalog
+    blobs: BlobStore
+    views: Sequence[View]
+    open_hub: Callable[[str], Hub]
+    open_engine: Callable[[], AbstractAsyncContextManager[Engine]]
+    progress: Progress
+
+    async def pull(self, request: PullRequest) -> PullResult:
+        """Bring one repo at one revision into the store.
+
+        Raises:
+            OfflineError: offline, and not everything selected is held.
+            HubError, BlobCorruptError, NoRoomError, HostilePathError: nothing
+                becomes visible; what was fetched is kept and resumed.
+        """
+        started = time.monotonic()
+        if request.revision is not None:
+            check_revision(request.revision)
+        row = await asyncio.to_thread(self.catalog.find_repo, request.repo)
+        if request.offline:
+            return await self._pull_offline(request, row, started)
+        hub = self.open_hub(request.repo.upstream)
+        try:
+            return await self._pull_online(request, row, hub, started)
+        finally:
+            await hub.aclose()
+
+    async def _pull_offline(
+        self, request: PullRequest, row: RepoRow | None, started: float
+    ) -> PullResult:
+        revision = request.revision or DEFAULT_BRANCH
+        snapshot = row and await asyncio.to_thread(self.catalog.resolve, row, revision)
+        if row is None or snapshot is None:
+            raise OfflineError(
+                f"{request.repo} at {revision} is not held",
+                hint="Pull it once without --offline, or see what is held: "
+                "hubsync list",
+            )
+        tree = await self._recorded_tree(snapshot)
+        plan = await self._plan(tree, request)
+        if plan.fetch and not request.dry_run:
+            raise OfflineError(
+                f"{len(plan.fetch)} selected files of {row.repo} at {revision} "
+                f"({format_size(plan.fetch_bytes)}) are not held, for example "
+                f"{plan.fetch[0].entry.path}",
+                hint="Pull again without --offline, or select less with --include.",
+            )
+        # The ref is not moved: offline, the recorded refs are the truth.
+        resolved = Resolved(row.repo, snapshot.commit, None, None)
+        path = None
+        if not request.dry_run:
+            path = await asyncio.to_thread(self._check_out, row, snapshot)
+        return self._result(request, resolved, plan, path, started=started)
+
+    async def _pull_online(
+        self, request: PullRequest, row: RepoRow | None, hub: Hub, started: float
+    ) -> PullResult:
+        resolved = await self._resolve(request, row, hub)
+        recorded = None
+        if row is not None and not request.force:
+            recorded = await asyncio.to_thread(
+                self.catalog.resolve, row, resolved.commit.oid
+            )
+        if recorded is not None:  # trees are immutable: no need to list it again
+            tree = await self._recorded_tree(recorded)
+        else:
+            tree = await hub.tree(resolved.repo, resolved.commit.oid)
+        _check_selected_path(request, resolved, tree)
+        plan = await self._plan(tree, request)
+        if request.dry_run:
+            return self._result(request, resolved, plan, None, started=started)
+        report = await self._fetch(hub, resolved, plan)
+        path, new_commit = await asyncio.to_thread(
+            self._publish, request, resolved, tree
+        )
+        result = self._result(request, resolved, plan, path, started=started)
+        return replace(
+            result,
+            new_commit=new_commit,
+            bytes_fetched=report.bytes_fetched,
+            requests=resolved.requests + report.requests,
+        )
+
+    async def _resolve(
+        self, request: PullRequest, row: RepoRow | None, hub: Hub
+    ) -> Resolved:
+        if row is None:
+            return await hub.resolve(request.repo, request.revision, None)
+        if request.revision and is_commit(request.revision) and not request.force:
+            recorded = await asyncio.to_thread(
+                self.catalog.resolve, row, request.revision
+            )
+            if recorded is not None:  # a commit never changes: nothing to ask
+                return Resolved(row.repo, recorded.commit, None, None)
+        snapshots = await asyncio.to_thread(self.catalog.snapshots, row)
+        heads = frozenset(one.commit.oid for one in snapshots[:KNOWN_HEADS_MAX])
+        known = Known(row.hub_id, frozenset() if request.force else heads)
+        return await hub.resolve(request.repo, request.revision, known)
+
+    async def _recorded_tree(self, snapshot: SnapshotRow) -> list[TreeEntry]:
+        held = await asyncio.to_thread(self.catalog.entries, snapshot)
+        return [one.entry for one in held]
+
+    async def _plan(self, tree: Sequence[TreeEntry], request: PullRequest) -> Plan:
+        return await asyncio.to_thread(self._plan_blocking, tree, request)
+
+    def _plan_blocking(self, tree: Sequence[TreeEntry], request: PullRequest) -> Plan:
+        held = self.catalog.held([entry.lfs for entry in tree if entry.lfs])
+        oids = self.catalog.held_by_git_oid(
+            [entry.git_oid for entry in tree if not entry.lfs]
+        )
+        # A row can outlive its bytes (a disk was cleaned by hand): one stat a
+        # blob finds it here, instead of a client finding it later.
+        sizes = {entry.lfs: entry.size_bytes for entry in tree if entry.lfs}
+        lost: set[Digest] = {
+            digest for digest in held if not self.blobs.has(digest, sizes[digest])
+        }
+        gone = {
+            oid: blob
+            for oid, blob in oids.items()
+            if not self.blobs.has(blob.digest, blob.size_bytes)
+        }
+        if not request.dry_run and not request.offline:
+            for digest in lost | {blob.digest for blob in gone.values()}:
+                self.progress.note(f"{digest} is recorded but missing; fetching again")
+                self.catalog.mark_lost(digest)
+        still = {oid: blob for oid, blob in oids.items() if oid not in gone}
+        return plan_pull(tree, held - lost, still, request.selection)
+
+    async def _fetch(self, hub: Hub, resolved: Resolved, plan: Plan) -> FetchReport:
+        items = [
+            Fetch(
+                path=item.entry.path,
+                want=item.want,
+                source=hub.locate(resolved.repo, resolved.commit.oid, item.entry),
+            )
+            for item in plan.fetch
+        ]
+        self.progress.plan(len(items), plan.fetch_bytes)
+        if not items:
+            return FetchReport(bytes_fetched=0, requests=0, retries=0)
+        async with self.open_engine() as engine:
+            return await engine.fetch_all(items, self.catalog.record_blobs)
+
+    def _publish(
+        self, request: PullRequest, resolved: Resolved, tree: Sequence[TreeEntry]
+    ) -> tuple[Path | None, bool]:
+        asked, now = request.repo.name, resolved.repo.name
+        published = self.catalog.publish(
+            Publication(
+                repo=resolved.repo,
+                info=resolved.info,
+                commit=resolved.commit,
+                entries=tree,
+                refs=[resolved.ref] if resolved.ref else [],
+                alias=asked if asked != now else None,
+                accept_new_identity=request.force,
+            )
+        )
+        path = self._check_out(published.repo, published.snapshot, resolved.ref)
+        return path, published.new_commit
+
+    def _check_out(
+        self, row: RepoRow, snapshot: SnapshotRow, ref: RefName | None = None
+    ) -> Path | None:
+        return lay_out(self.catalog, self.views, row, snapshot, [ref] if ref else [])
+
+    def _result(
+        self,
+        request: PullRequest,
+        resolved: Resolved,
+        plan: Plan,
+        path: Path | None,
+        *,
+        started: float,
+    ) -> PullResult:
+        return PullResult(
+            repo=resolved.repo,
+            revision=request.revision or DEFAULT_BRANCH,
+            commit=resolved.commit,
+            ref=resolved.ref,
+            plan=plan,
+            path=path,
+            new_commit=False,
+            bytes_fetched=0,
+            requests=resolved.requests,
+            elapsed_s=time.monotonic() - started,
+            warnings=_warnings(request, resolved, plan),
+        )
+
+
+def lay_out(
+    catalog: Catalog,
+    views: Sequence[View],
+    row: RepoRow,
+    snapshot: SnapshotRow,
+    refs: Sequence[RefName],
+) -> Path | None:
+    """Lay *snapshot* out in every view, under its name and its former ones.
+
+    Returns its folder in the first view, or None when no view is kept.
+    """
+    entries = catalog.entries(snapshot)
+    state = catalog.state(snapshot).state
+    first: Path | None = None
+    for view in views:
+        for name in (row.repo.name, *row.aliases):
+            repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
+            path = view.checkout(
+                ViewSnapshot(repo, snapshot.commit.oid, entries, state, refs)
+            )
+            first = first or path
+    return first
+
+
+def _check_selected_path(
+    request: PullRequest, resolved: Resolved, tree: Sequence[TreeEntry]
+) -> None:
+    wanted = request.selection.path
+    if wanted is not None and all(entry.path != wanted for entry in tree):
+        raise NotHeldError(
+            f"{resolved.repo} at {resolved.commit.oid[:10]} has no file {wanted!r}",
+            hint="See its files: "
+            f"hubsync pull --dry-run {resolved.repo}@{resolved.commit.oid[:10]}",
+        )
+
+
+def _warnings(request: PullRequest, resolved: Resolved, plan: Plan) -> tuple[str, ...]:
+    warnings = []
+    if resolved.repo.name != request.repo.name:
+        warnings.append(
+            f"{request.repo.name} is called {resolved.repo.name} upstream now; "
+            "both names are kept"
+        )
+    if plan.skipped and not (plan.selected or plan.pointers):
+        warnings.append("no file matches --include and --exclude: nothing was fetched")
+    return tuple(warnings)

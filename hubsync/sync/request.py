@@ -1,0 +1,38 @@
+"""What a pull is asked for, and what it answers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hubsync.model.repo import RepoId
+from hubsync.model.revision import RefName
+from hubsync.model.snapshot import Commit
+from hubsync.sync.planner import Plan, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """One repo at one revision (None: the hub's default branch)."""
+
+    repo: RepoId
+    revision: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    force: bool = False  # list the tree again; accept a repo with a new hub id
+    offline: bool = False  # send nothing; answer from the store
+    dry_run: bool = False  # plan only; change nothing
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What was brought in.  *path* is None after a dry run without a view."""
+
+    repo: RepoId
+    revision: str
+    commit: Commit
+    ref: RefName | None
+    plan: Plan
+    path: Path | None
+    new_commit: bool
+    bytes_fetched: int
+    requests: int
+    elapsed_s: float
+    warnings: tuple[str, ...] = ()

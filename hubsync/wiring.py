@@ -1,0 +1,160 @@
+"""Names every concrete class, once, and opens a store."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubsync.catalog.catalog import Catalog
+from hubsync.config.schema import Settings, UpstreamSettings
+from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
+from hubsync.model.errors import NotHeldError, UsageError
+from hubsync.model.snapshot import HeldEntry
+from hubsync.ports.hub import Hub
+from hubsync.ports.progress import Progress
+from hubsync.ports.view import View
+from hubsync.serve.library import Library
+from hubsync.serve.options import ServeOptions
+from hubsync.store.export import ExportReport, write_folder
+from hubsync.store.layout import StoreRoot
+from hubsync.store.local import LocalBlobs
+from hubsync.store.views.hf_cache import HfCacheView
+from hubsync.sync.pull import Puller
+from hubsync.transfer.engine import Engine
+from hubsync.transfer.options import TransferOptions
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An open store: its catalog, its blobs, its views."""
+
+    settings: Settings
+    root: StoreRoot
+    catalog: Catalog
+    blobs: LocalBlobs
+    views: tuple[View, ...]
+
+    def hub(self, upstream: str, progress: Progress) -> Hub:
+        """The hub configured as *upstream*.
+
+        Raises:
+            UsageError: none is.
+        """
+        settings = self.settings.upstreams.get(upstream)
+        if settings is None:
+            known = ", ".join(self.settings.upstreams)
+            what = (
+                "what `hubsync add` recorded; there is no upstream to pull it from"
+                if upstream == "local"
+                else f"not a configured upstream (known: {known})"
+            )
+            raise UsageError(f"{upstream!r} is {what}")
+        transfer = self.settings.transfer
+        return HuggingFaceHub(
+            upstream,
+            settings.endpoint,
+            token_of(settings),
+            options=HubOptions(
+                connect_timeout_s=transfer.connect_timeout,
+                read_timeout_s=transfer.read_timeout,
+            ),
+            progress=progress,
+        )
+
+    def puller(self, progress: Progress) -> Puller:
+        options = transfer_options(self.settings)
+        return Puller(
+            catalog=self.catalog,
+            blobs=self.blobs,
+            views=self.views,
+            open_hub=lambda upstream: self.hub(upstream, progress),
+            open_engine=lambda: Engine(self.blobs, options, progress),
+            progress=progress,
+        )
+
+    def write_folder(
+        self,
+        folder: Path,
+        entries: Sequence[HeldEntry],
+        *,
+        skip_smudge: bool = False,
+        link: bool = False,
+        force: bool = False,
+    ) -> ExportReport:
+        """Plain files of *entries* in *folder*, for `hubsync checkout`."""
+        return write_folder(
+            folder, entries, self.blobs, skip_smudge=skip_smudge, link=link, force=force
+        )
+
+    def library(self) -> Library:
+        order = ("local", *self.settings.upstreams)
+        return Library(self.catalog, self.blobs, upstream_order=order)
+
+
+@contextmanager
+def open_app(
+    settings: Settings, *, create: bool = False, read_only: bool = False
+) -> Iterator[App]:
+    """Open the store that *settings* name.
+
+    Args:
+        settings: which store, catalog and upstreams.
+        create: make an empty store where there is none.
+        read_only: write nothing, not even a lock; works on a read-only mount.
+
+    Raises:
+        NotHeldError: there is no store, and *create* is off.
+        StoreLayoutError, StoreReadOnlyError, SchemaError: as their rooms say.
+    """
+    path = settings.store.root
+    if not create and not (path / "VERSION").is_file():
+        raise NotHeldError(
+            f"there is no hubsync store at {path}",
+            hint="Pull something first, or name another place with --root.",
+        )
+    with ExitStack() as stack:
+        root = StoreRoot.open(path, create=create, read_only=read_only)
+        catalog = Catalog.open(settings.catalog_url, read_only=read_only)
+        stack.callback(catalog.close)
+        yield App(
+            settings=settings,
+            root=root,
+            catalog=catalog,
+            blobs=LocalBlobs(root, reserve_bytes=settings.store.reserve),
+            views=(HfCacheView(root),) if settings.store.views else (),
+        )
+
+
+def token_of(settings: UpstreamSettings) -> str | None:
+    """The configured token; None leaves it to the client library's stored login.
+
+    Raises:
+        UsageError: a token is configured and cannot be read.
+    """
+    if settings.token_file is not None:
+        try:
+            return settings.token_file.read_text("utf-8").strip()
+        except OSError as error:
+            raise UsageError(
+                f"cannot read token_file {settings.token_file}: {error.strerror}"
+            ) from error
+    if settings.token_env is not None:
+        return os.environ.get(settings.token_env) or None
+    return None
+
+
+def transfer_options(settings: Settings) -> TransferOptions:
+    transfer = settings.transfer
+    return TransferOptions(
+        files_in_flight_max=transfer.files_in_flight,
+        connect_timeout_s=transfer.connect_timeout,
+        read_timeout_s=transfer.read_timeout,
+        retries_max=transfer.retries,
+        rate_bytes_per_s=transfer.rate_limit,
+    )
+
+
+def serve_options(settings: Settings) -> ServeOptions:
+    serve = settings.serve
+    return ServeOptions(host=serve.host, port=serve.port, base_url=serve.base_url)
