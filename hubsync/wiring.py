@@ -117,12 +117,13 @@ def open_app(
         root = StoreRoot.open(path, create=create, read_only=read_only)
         catalog = Catalog.open(settings.catalog_url, read_only=read_only)
         stack.callback(catalog.close)
+        blobs = LocalBlobs(root, reserve_bytes=settings.store.reserve)
         yield App(
             settings=settings,
             root=root,
             catalog=catalog,
-            blobs=LocalBlobs(root, reserve_bytes=settings.store.reserve),
-            views=(HfCacheView(root),) if settings.store.views else (),
+            blobs=blobs,
+            views=(HfCacheView(root, blobs.path),) if settings.store.views else (),
         )
 
 

@@ -34,7 +34,7 @@ EPILOG = exit_status(ExitCode.FAILED, ExitCode.UNAVAILABLE, ExitCode.INTEGRITY)
     help="Use this model folder instead of the packaged one.",
 )
 @click.option("--debug", is_flag=True, help="Tracebacks for errors.")
-def command(keep: bool, model_dir: Path | None, debug: bool) -> None:
+def command(keep: bool, model_dir: Path | None, **_: object) -> None:
     """Publish a real small model on one hubsync, mirror it with another, use it.
 
     Everything runs in a temporary folder and on loopback.  The model comes
@@ -94,9 +94,8 @@ def _run(work: Path, model: Path) -> None:
     _step(7, "Read everything in the mirror again and compare the digests.")
     checked = mirror.json("verify", "--all")
     _expect(checked["damaged"] == 0, "a blob is damaged")
-    _say(
-        f"   {checked['blobs']} blobs, {format_size(int(str(checked['bytes'])))}: all good"
-    )
+    size = format_size(int(str(checked["bytes"])))
+    _say(f"   {checked['blobs']} blobs, {size}: all good")
 
 
 @contextlib.contextmanager

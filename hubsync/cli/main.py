@@ -33,6 +33,15 @@ COMMANDS = {
 }
 
 
+EPILOG = f"""\b
+EXAMPLES
+  hubsync pull org/model    into the store, every byte verified
+  hubsync serve             for huggingface_hub, transformers, datasets, hf
+  hubsync list              what is held
+
+{EXIT_STATUS}"""
+
+
 class LazyCommands(click.Group):
     """A group whose commands are imported when they are called."""
 
@@ -56,7 +65,7 @@ class LazyCommands(click.Group):
 @click.command(
     cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EXIT_STATUS,
+    epilog=EPILOG,
 )
 @click.version_option(__version__, prog_name="hubsync")
 def cli() -> None:

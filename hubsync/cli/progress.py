@@ -1,6 +1,7 @@
 """What a transfer looks like in a terminal: tqdm bars on stderr."""
 
 import sys
+from typing import NoReturn
 
 import click
 from tqdm import tqdm
@@ -16,8 +17,8 @@ class TerminalProgress:
 
     def __init__(self, label: str, *, bars: bool, quiet: bool) -> None:
         self._label, self._bars, self._quiet = label, bars, quiet
-        self._total: tqdm[None] | None = None
-        self._files: dict[str, tqdm[None]] = {}
+        self._total: tqdm[NoReturn] | None = None
+        self._files: dict[str, tqdm[NoReturn]] = {}
         self._done = 0
         self._count = 0
 
@@ -68,7 +69,7 @@ class TerminalProgress:
             self._total.close()
             self._total = None
 
-    def _bar(self, label: str, size_bytes: int, *, position: int) -> "tqdm[None]":
+    def _bar(self, label: str, size_bytes: int, *, position: int) -> "tqdm[NoReturn]":
         return tqdm(
             total=size_bytes,
             desc=label if len(label) <= 40 else f"{label[:18]}…{label[-21:]}",  # noqa: PLR2004

@@ -89,13 +89,11 @@ def _verify(app: App, common: Common, wanted: list[HeldBlob]) -> VerifyReport:
         unit_scale=True,
         disable=not common.bars,
     ) as bar:
-        return verify(
-            app.catalog,
-            app.blobs,
-            app.views,
-            wanted,
-            lambda blob: bar.update(blob.size_bytes) and None,
-        )
+
+        def checked(blob: HeldBlob) -> None:
+            bar.update(blob.size_bytes)
+
+        return verify(app.catalog, app.blobs, app.views, wanted, checked)
 
 
 def _repair(app: App, common: Common, report: VerifyReport) -> set[str]:

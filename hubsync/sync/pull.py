@@ -65,7 +65,9 @@ class Puller:
         self, request: PullRequest, row: RepoRow | None, started: float
     ) -> PullResult:
         revision = request.revision or DEFAULT_BRANCH
-        snapshot = row and await asyncio.to_thread(self.catalog.resolve, row, revision)
+        snapshot = None
+        if row is not None:
+            snapshot = await asyncio.to_thread(self.catalog.resolve, row, revision)
         if row is None or snapshot is None:
             raise OfflineError(
                 f"{request.repo} at {revision} is not held",

@@ -1,0 +1,247 @@
+"""Blobs: which bytes the store holds, by every name they are asked for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
+
+from hubsync.catalog.bulk import chunks, insert_new, upsert
+from hubsync.catalog.session import Session
+from hubsync.catalog.tables import blobs, commits, file_spans
+from hubsync.model.digest import Digest, GitOid
+from hubsync.model.errors import IntegrityError
+from hubsync.model.snapshot import TreeEntry
+from hubsync.ports.blobs import HeldBlob
+
+_SHA256, _GIT = "sha256:", "git:"
+_IS_GIT = blobs.c.key.startswith(_GIT)
+_IN_A_TREE = exists().where(file_spans.c.blob_id == blobs.c.id)
+_PAGE_ROWS = 1000
+
+
+def key_of(entry: TreeEntry) -> str:
+    """How the blob of *entry* is known before its bytes are held."""
+    if entry.lfs:
+        return f"{_SHA256}{entry.lfs.hex}"
+    return f"{_GIT}{entry.git_oid.hex}"
+
+
+def entry_of(path: str, size: int, key: str, pointer_oid: str | None) -> TreeEntry:
+    """The entry that `key_of` was asked about."""
+    if pointer_oid is None:
+        return TreeEntry(path, size, GitOid(key.removeprefix(_GIT)))
+    return TreeEntry(path, size, GitOid(pointer_oid), Digest.parse(key))
+
+
+def record_held(
+    connection: Connection, held: Sequence[HeldBlob], now: datetime
+) -> None:
+    """Write down that the store has *held*, under the names that trees use.
+
+    A plain blob is written down as LFS content too, so that a repo which has
+    the same bytes in LFS need not fetch them.
+    """
+    rows = {}
+    for blob in held:
+        row = {"size": blob.size_bytes, "sha256": blob.digest.hex}
+        rows[f"{_SHA256}{blob.digest.hex}"] = row
+        if blob.git_oid:
+            rows[f"{_GIT}{blob.git_oid.hex}"] = row
+    if not rows:
+        return
+    statement = upsert(connection, blobs)
+    new = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["key"],
+            set_={"size": new.size, "sha256": new.sha256, "held": True},
+        ),
+        # In one order everywhere, so that two writers wait and never deadlock.
+        [
+            {"key": key, **rows[key], "held": True, "recorded_at": now}
+            for key in sorted(rows)
+        ],
+    )
+
+
+def record_wanted(
+    connection: Connection, entries: Iterable[TreeEntry], now: datetime
+) -> dict[str, int]:
+    """Rows for the blobs of *entries*, held or not: key -> id.
+
+    Raises:
+        IntegrityError: a size is not the one of the bytes we hold.
+    """
+    sizes = {key_of(entry): entry.size_bytes for entry in entries}
+    found = _by_key(connection, sizes)
+    rows = [
+        {
+            "key": key,
+            "size": sizes[key],
+            "sha256": key[len(_SHA256) :] if key.startswith(_SHA256) else None,
+            "held": False,
+            "recorded_at": now,
+        }
+        for key in sorted(sizes.keys() - found.keys())
+    ]
+    insert_new(connection, blobs, rows)
+    found |= _by_key(connection, [str(row["key"]) for row in rows])
+    _settle_sizes(connection, sizes, found)
+    return {key: row.id for key, row in found.items()}
+
+
+def _by_key(
+    connection: Connection, keys: Iterable[str]
+) -> dict[str, Row[tuple[int, str, int, bool]]]:
+    columns = select(blobs.c.id, blobs.c.key, blobs.c.size, blobs.c.held)
+    found = {}
+    for chunk in chunks(keys):
+        for row in connection.execute(columns.where(blobs.c.key.in_(chunk))):
+            found[row.key] = row
+    return found
+
+
+def _settle_sizes(
+    connection: Connection,
+    sizes: dict[str, int],
+    found: dict[str, Row[tuple[int, str, int, bool]]],
+) -> None:
+    """Bytes we hold have the size they have; before that, the last word counts.
+
+    Otherwise a repo that lists a popular file with a wrong size would keep
+    every honest repo from being recorded after it.
+    """
+    wrong = [(key, row) for key, row in found.items() if row.size != sizes[key]]
+    for key, row in wrong:
+        if row.held:
+            raise IntegrityError(
+                f"the hub lists {key} with {sizes[key]} bytes, but it has {row.size}"
+            )
+    if wrong:
+        connection.execute(
+            blobs.update()
+            .where(blobs.c.id == bindparam("blob"))
+            .values(size=bindparam("claimed")),
+            [{"blob": row.id, "claimed": sizes[key]} for key, row in wrong],
+        )
+
+
+def _held() -> Select[tuple[str, int, str | None]]:
+    """Held blobs once each, with the git id if one of their names has it."""
+    git = func.max(case((_IS_GIT, blobs.c.key)))
+    columns = select(blobs.c.sha256, func.max(blobs.c.size), git)
+    return columns.where(blobs.c.held == true()).group_by(blobs.c.sha256)
+
+
+def _held_blob(row: Row[tuple[str, int, str | None]]) -> HeldBlob:
+    hexadecimal, size, key = row
+    git_oid = GitOid(key.removeprefix(_GIT)) if key else None
+    return HeldBlob(Digest(hexadecimal), size, git_oid)
+
+
+def held(session: Session, digests: Iterable[Digest]) -> set[Digest]:
+    columns = select(blobs.c.sha256).where(blobs.c.held == true())
+    found: set[Digest] = set()
+    with session.reading() as connection:
+        for chunk in chunks(digest.hex for digest in digests):
+            rows = connection.scalars(columns.where(blobs.c.sha256.in_(chunk)))
+            found |= {Digest(hexadecimal) for hexadecimal in rows if hexadecimal}
+    return found
+
+
+def held_by_git_oid(session: Session, oids: Iterable[GitOid]) -> dict[GitOid, HeldBlob]:
+    columns = select(blobs.c.key, blobs.c.size, blobs.c.sha256)
+    found = {}
+    with session.reading() as connection:
+        for chunk in chunks(f"{_GIT}{oid.hex}" for oid in oids):
+            wanted = columns.where(blobs.c.held == true(), blobs.c.key.in_(chunk))
+            for key, size, hexadecimal in connection.execute(wanted):
+                oid = GitOid(key.removeprefix(_GIT))
+                found[oid] = HeldBlob(Digest(hexadecimal), size, oid)
+    return found
+
+
+def all_held(session: Session) -> Iterator[HeldBlob]:
+    """By digest, page by page: nothing is held open between two of them."""
+    return _pages(session, true())
+
+
+def unreferenced(session: Session) -> Iterator[HeldBlob]:
+    """Held blobs that are in no recorded tree under any of their names."""
+    other = blobs.alias()
+    needed = exists(
+        select(other.c.id)
+        .join(file_spans, file_spans.c.blob_id == other.c.id)
+        .where(other.c.sha256 == blobs.c.sha256)
+    )
+    return _pages(session, ~needed)
+
+
+def _pages(session: Session, condition: ColumnElement[bool]) -> Iterator[HeldBlob]:
+    after = ""
+    while True:
+        statement = _held().where(condition, blobs.c.sha256 > after)
+        page = statement.order_by(blobs.c.sha256).limit(_PAGE_ROWS)
+        with session.reading() as connection:
+            rows = connection.execute(page).all()
+        yield from map(_held_blob, rows)
+        if len(rows) < _PAGE_ROWS:
+            return
+        after = rows[-1][0]
+
+
+def drop(connection: Connection, digests: Iterable[Digest]) -> None:
+    """Forget blobs that leave the store; trees that list them keep their names."""
+    for chunk in chunks(sorted(digest.hex for digest in digests)):
+        mine = blobs.c.sha256.in_(chunk)
+        connection.execute(blobs.delete().where(mine, ~_IN_A_TREE))
+        _unhold(connection, mine)
+
+
+def mark_lost(connection: Connection, digest: Digest) -> None:
+    _unhold(connection, blobs.c.sha256 == digest.hex)
+
+
+def _unhold(connection: Connection, mine: ColumnElement[bool]) -> None:
+    # What a git id stands for is unknown again; an LFS name says it itself.
+    sha256 = case((_IS_GIT, None), else_=blobs.c.sha256)
+    connection.execute(blobs.update().where(mine).values(held=False, sha256=sha256))
+
+
+def drop_unneeded(connection: Connection, ids: Iterable[int]) -> None:
+    """Delete those of the rows *ids* that are neither held nor in any tree."""
+    for chunk in chunks(sorted(ids)):
+        connection.execute(
+            blobs.delete().where(
+                blobs.c.id.in_(chunk), blobs.c.held != true(), ~_IN_A_TREE
+            )
+        )
+
+
+def referrers(connection: Connection, digest: Digest) -> list[tuple[int, str]]:
+    """``(commit id, path)`` of every recorded tree that has the blob."""
+    statement = (
+        select(commits.c.id, file_spans.c.path)
+        .join_from(blobs, file_spans, file_spans.c.blob_id == blobs.c.id)
+        .join(
+            commits,
+            (commits.c.repo_id == file_spans.c.repo_id)
+            & (commits.c.seq >= file_spans.c.from_seq)
+            & (commits.c.seq < file_spans.c.to_seq),
+        )
+        .where(or_(blobs.c.sha256 == digest.hex, blobs.c.key == str(digest)))
+        .order_by(commits.c.repo_id, commits.c.seq.desc(), file_spans.c.path)
+    )
+    return [(commit, path) for commit, path in connection.execute(statement)]

@@ -1,0 +1,71 @@
+"""Many rows at once, on either database."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+T = TypeVar("T")
+
+# Names in one IN (…): old SQLite builds take 999 parameters in all.
+LOOKUP_ROWS = 900
+# Below this, PostgreSQL's COPY is not worth its own round trips.
+COPY_ROWS_MIN = 1000
+
+
+def chunks(items: Iterable[T], size: int = LOOKUP_ROWS) -> Iterator[list[T]]:
+    """*items* in lists of at most *size*."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, in the dialect of *connection*."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def insert_new(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Insert *rows*; those that are there already stay as they are."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS_MIN:
+        _copy(connection, table, rows)
+    else:
+        statement = upsert(connection, table).on_conflict_do_nothing()
+        connection.execute(statement, rows)
+
+
+def _copy(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    # COPY knows no ON CONFLICT, so the rows go through a table of their own.
+    columns = list(rows[0])
+    names = ", ".join(f'"{column}"' for column in columns)
+    staged = f"staged_{table.name}"
+    connection.exec_driver_sql(
+        f"CREATE TEMPORARY TABLE {staged} ON COMMIT DROP AS "
+        f"SELECT {names} FROM {table.name} WITH NO DATA"
+    )
+    binds = [_binder(connection, table, column) for column in columns]
+    driver: Any = connection.connection.cursor()
+    with driver.copy(f"COPY {staged} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(
+                [bind(row[name]) for bind, name in zip(binds, columns, strict=True)]
+            )
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {staged} "  # noqa: S608 - names of our own
+        "ON CONFLICT DO NOTHING"
+    )
+    connection.exec_driver_sql(f"DROP TABLE {staged}")
+
+
+def _binder(connection: Connection, table: Table, column: str) -> Callable[[Any], Any]:
+    """What SQLAlchemy would do to a value of *column* on its way out."""
+    kind = table.c[column].type.dialect_impl(connection.dialect)
+    return kind.bind_processor(connection.dialect) or (lambda value: value)

@@ -1,0 +1,224 @@
+"""The catalog: one object with all that the rest of hubsync asks of it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from hubsync.catalog import blobs, refs, repos, schema, snapshots, trees
+from hubsync.catalog.address import CatalogAddress, sqlite_url
+from hubsync.catalog.rows import (
+    Forgotten,
+    Publication,
+    Published,
+    RefMove,
+    RefRow,
+    RepoRow,
+    SnapshotRow,
+    SnapshotStateRow,
+)
+from hubsync.catalog.session import Session
+from hubsync.model.digest import Digest, GitOid
+from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.snapshot import HeldEntry
+from hubsync.ports.blobs import HeldBlob
+
+__all__ = [
+    "Catalog",
+    "Forgotten",
+    "Publication",
+    "Published",
+    "RefMove",
+    "RefRow",
+    "RepoRow",
+    "SnapshotRow",
+    "SnapshotStateRow",
+    "sqlite_url",
+]
+
+
+class Catalog:
+    """What is recorded.  Blocks; may be used by any number of threads at once.
+
+    Each method that writes is one transaction: it happened whole, and survives
+    a power cut, once the method returns; or it raised and nothing changed.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @classmethod
+    def open(cls, url: str, *, read_only: bool = False) -> Self:
+        """Open the catalog at *url*, making its tables if it has none.
+
+        Args:
+            url: ``sqlite:////folder/catalog.db`` (`sqlite_url` writes one) or
+                ``postgresql://user@host/database``.
+            read_only: write nothing, not even beside the file; the catalog
+                must be there.
+
+        Raises:
+            SchemaError: its schema is older or newer than this hubsync's.
+            CatalogAddressError, CatalogUnavailableError: it cannot be opened.
+        """
+        address = CatalogAddress.parse(url)
+        session = Session(address, read_only=read_only)
+        try:
+            with session.reading() as connection:
+                version = schema.read_version(connection, str(address))
+            if version is None and not read_only:
+                schema.upgrade(url)
+            else:
+                schema.require_head(version, str(address))
+        except BaseException:
+            session.close()
+            raise
+        return cls(session)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether a look-up takes microseconds, so that it needs no thread."""
+        return self._session.address.path is not None
+
+    def ping(self) -> None:
+        """Raise unless the database answers."""
+        self._session.rows("SELECT 1")
+
+    # Writing
+
+    def record_blobs(self, held: Sequence[HeldBlob]) -> None:
+        """Write down blobs that are durable in the store already."""
+        if held:
+            now = _now()
+            self._session.write(lambda tx: blobs.record_held(tx, held, now))
+
+    def publish(self, record: Publication) -> Published:
+        """Make a commit visible: repo, tree and commit, then the refs to it.
+
+        Publishing a recorded commit again changes no tree; it may move refs.
+
+        Raises:
+            IdentityChangedError: the name belongs to another repo now.
+            IntegrityError: the commit is recorded with another tree, or a size
+                is not the one of the bytes we hold.
+        """
+        now = record.at or _now()
+        return self._session.write(lambda tx: snapshots.publish(tx, record, now))
+
+    def touch(self, repo: RepoId) -> None:
+        """The repo was asked for just now, and nothing had changed."""
+        row, now = self.find_repo(repo), _now()
+        if row is not None:
+            self._session.write(lambda tx: repos.touch(tx, row.id, now))
+
+    def forget(self, repo: RepoRow, snapshot: SnapshotRow | None) -> Forgotten:
+        """Take out *snapshot* with the refs to it; None: the whole repo.
+
+        No blob leaves the store: `unreferenced_blobs` names those that may.
+        """
+        return self._session.write(lambda tx: snapshots.forget(tx, repo, snapshot))
+
+    def unreferenced_blobs(self) -> list[HeldBlob]:
+        """Held blobs that no recorded tree needs."""
+        return list(blobs.unreferenced(self._session))
+
+    def drop_blobs(self, digests: Sequence[Digest]) -> None:
+        """Write down that blobs leave the store, before they do."""
+        self._session.write(lambda tx: blobs.drop(tx, digests))
+
+    def mark_lost(self, digest: Digest) -> None:
+        """Write down that a blob is damaged or gone: it is to be fetched again.
+
+        Ask `referrers` before: a plain file's digest is unknown afterwards.
+        """
+        self._session.write(lambda tx: blobs.mark_lost(tx, digest))
+
+    # Reading
+
+    def repos(self, *, pattern: str | None = None) -> list[RepoRow]:
+        """All repos, or those whose name matches a shell pattern in any case.
+
+        The pattern is held against ``upstream:datasets/org/name``, the same
+        without upstream, and ``org/name``.
+        """
+        return repos.list_repos(self._session, pattern)
+
+    def find_repo(self, repo: RepoId) -> RepoRow | None:
+        """By its name, or one it had before."""
+        return repos.find_repo(self._session, repo)
+
+    def find_by_name(
+        self, repo_type: RepoType, name: str, *, any_case: bool = False
+    ) -> list[RepoRow]:
+        """At most one repo of each upstream; exact and current names first."""
+        return repos.find_by_name(self._session, repo_type, name, any_case=any_case)
+
+    def resolve(self, repo: RepoRow, revision: str) -> SnapshotRow | None:
+        """A full commit, a ref (full or short name), ``HEAD``, a short commit."""
+        return snapshots.resolve(self._session, repo, revision)
+
+    def snapshots(self, repo: RepoRow) -> list[SnapshotRow]:
+        """Newest recorded first."""
+        return snapshots.snapshots(self._session, repo)
+
+    def refs(self, repo: RepoRow) -> list[RefRow]:
+        """By name."""
+        return refs.list_refs(self._session, repo)
+
+    def ref_log(self, repo: RepoRow) -> list[RefMove]:
+        """Where each ref pointed before, newest move first."""
+        return refs.list_moves(self._session, repo)
+
+    def entries(self, snapshot: SnapshotRow) -> list[HeldEntry]:
+        """Every file, by path; none if the snapshot was forgotten meanwhile."""
+        return trees.entries(self._session, snapshot)
+
+    def entry(self, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
+        """One file: an indexed look-up."""
+        return trees.entry(self._session, snapshot, path)
+
+    def state(self, snapshot: SnapshotRow) -> SnapshotStateRow:
+        """How much of the snapshot is held now."""
+        return trees.state(self._session, snapshot)
+
+    def held(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of *digests* that the store holds."""
+        return blobs.held(self._session, digests)
+
+    def held_by_git_oid(self, oids: Iterable[GitOid]) -> dict[GitOid, HeldBlob]:
+        """The held ones among plain blobs."""
+        return blobs.held_by_git_oid(self._session, oids)
+
+    def all_held(self) -> Iterator[HeldBlob]:
+        """Every held blob once, by digest."""
+        return blobs.all_held(self._session)
+
+    def referrers(self, digest: Digest) -> list[tuple[RepoRow, SnapshotRow, str]]:
+        """Which repo, commit and path need the blob."""
+        with self._session.reading() as connection:
+            found = blobs.referrers(connection, digest)
+            commits = snapshots.get_snapshots(connection, (row for row, _ in found))
+            ids = {commit.repo_id for commit in commits.values()}
+            owners = {repo_id: repos.get_repo(connection, repo_id) for repo_id in ids}
+            return [
+                (owners[commits[row].repo_id], commits[row], path)
+                for row, path in found
+            ]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,134 @@
+"""What can go wrong with a catalog, and how a driver's error becomes one sentence."""
+
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from hubsync.model.errors import ExitCode, HubsyncError, IntegrityError, UsageError
+from hubsync.ports.blobs import NoRoomError
+
+
+class CatalogError(HubsyncError):
+    """The catalog's database refused something."""
+
+
+class CatalogAddressError(UsageError):
+    """The catalog's address cannot be meant, or names nothing that is there."""
+
+
+class CatalogUnavailableError(CatalogError):
+    """The database server does not answer."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    retryable = True
+
+
+class CatalogBusyError(CatalogError):
+    """Another process has been writing for longer than we wait."""
+
+    exit_code = ExitCode.BUSY
+    retryable = True
+
+
+class CatalogReadOnlyError(CatalogError):
+    """The catalog was opened for reading, or cannot be written."""
+
+
+class CatalogDamagedError(IntegrityError):
+    """The file is no SQLite database, or a damaged one."""
+
+
+class SchemaError(UsageError):
+    """The catalog's tables are not the ones this hubsync knows."""
+
+
+class IdentityChangedError(HubsyncError):
+    """The name now belongs to another repo than the one recorded under it.
+
+    Someone deleted or renamed the repo and made a new one with its old name:
+    the commits recorded so far and the ones to come have nothing in common.
+    """
+
+    exit_code = ExitCode.NOT_ALLOWED
+
+    def __init__(self, repo: object, recorded: str, now: str) -> None:
+        self.recorded, self.now = recorded, now
+        super().__init__(
+            f"{repo} is another repo than the one recorded under this name "
+            f"(the hub's id was {recorded}, now {now})",
+            hint="If you trust the new owner, repeat with --force; the commits "
+            "recorded so far are kept.",
+        )
+
+
+_SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
+    sqlite3.SQLITE_FULL: (NoRoomError, "there is no room left for", None),
+    sqlite3.SQLITE_BUSY: (
+        CatalogBusyError,
+        "another process is writing to",
+        "Try again when the other hubsync command has finished.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        CatalogReadOnlyError,
+        "this user or mount may not write to",
+        None,
+    ),
+    sqlite3.SQLITE_NOTADB: (CatalogDamagedError, "not an SQLite database:", None),
+    sqlite3.SQLITE_CORRUPT: (
+        CatalogDamagedError,
+        "the database is damaged:",
+        "Restore catalog.db from a backup; the blobs are not affected.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        CatalogAddressError,
+        "cannot open",
+        "Check that the folder exists and that this user may use it.",
+    ),
+}
+
+_NAME_REFUSED = ("authentication failed", "does not exist", "no password supplied")
+
+
+def explain(error: SQLAlchemyError | sqlite3.Error, where: str) -> HubsyncError:
+    """The `HubsyncError` that says what *error* means for the catalog *where*."""
+    if isinstance(error, PoolTimeoutError):
+        return CatalogBusyError(f"too many requests at once for the catalog {where}")
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    said = str(orig).strip().splitlines()[:1] or [type(error).__name__]
+    if isinstance(orig, sqlite3.Error):
+        primary = getattr(orig, "sqlite_errorcode", 0) & 0xFF
+        if primary in _SQLITE_ERRORS:
+            kind, what, hint = _SQLITE_ERRORS[primary]
+            return kind(f"{what} the catalog {where} ({said[0]})", hint=hint)
+    elif isinstance(error, DBAPIError):
+        return _explain_postgres(error, said[0], where)
+    return CatalogError(f"the catalog {where} failed: {said[0]}")
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's five letters for what happened; empty if there are none."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _explain_postgres(error: DBAPIError, said: str, where: str) -> HubsyncError:
+    state = sqlstate(error)
+    if any(words in said for words in _NAME_REFUSED) and state[:2] in ("", "28", "3D"):
+        return CatalogAddressError(f"cannot log in to the catalog {where}: {said}")
+    if state == "53100":
+        return NoRoomError(f"there is no room left for the catalog {where} ({said})")
+    if state == "25006":
+        return CatalogReadOnlyError(f"cannot write to the catalog {where}: {said}")
+    if state == "55P03":
+        return CatalogBusyError(f"the catalog {where} is locked: {said}")
+    if state == "54000":
+        return IntegrityError(
+            f"a file name is too long for the catalog {where}: {said}",
+            hint="PostgreSQL indexes names up to about 2,700 bytes.",
+        )
+    if state[:2] in ("", "08", "53", "57") or error.connection_invalidated:
+        return CatalogUnavailableError(
+            f"cannot reach the catalog {where}: {said}",
+            hint="Check that the server runs and that [store] catalog names it.",
+        )
+    return CatalogError(f"the catalog {where} failed: {said}")

@@ -1,0 +1,138 @@
+"""Opening the SQLite file: durable and patient, or without writing anything."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from hubsync.catalog.errors import CatalogAddressError, CatalogReadOnlyError
+
+BUSY_TIMEOUT_S = 30.0
+
+
+class FrozenConnection(sqlite3.Connection):
+    """Reads a file as if nobody could change it (``immutable=1``).
+
+    SQLite then takes no locks and would not see another's change, so whoever
+    uses it asks `is_outdated` first and opens the file again if so.
+    """
+
+    path: Path
+    seen: tuple[int, int, int, bool]
+
+    def is_outdated(self) -> bool:
+        return self.seen != _signature(self.path)
+
+
+def connect(
+    path: Path, *, read_only: bool = False, foreign_keys: bool = True
+) -> sqlite3.Connection:
+    """A connection in autocommit mode, usable from any one thread at a time.
+
+    Raises:
+        sqlite3.Error: as it comes; CatalogAddressError: reading a missing file.
+    """
+    if read_only:
+        return _connect_read_only(path)
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        _use_wal(connection, path)
+        # NORMAL would lose acknowledged commits in a power cut.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+        return
+    # Two connections that switch a new file at once answer "locked" without
+    # waiting, so one goes first.  The lock is on the folder: a lock on the file
+    # itself would be SQLite's own affair.
+    with _folder_lock(path.absolute().parent):
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+
+
+@contextlib.contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        raise CatalogAddressError(
+            f"there is no catalog at {path}",
+            hint="Pull something first, or check the store's root.",
+        )
+    try:
+        return _open_uri(path, "mode=ro", sqlite3.Connection)
+    except sqlite3.OperationalError as error:
+        # A write-ahead log needs its index file, which nobody has made and
+        # which cannot be made on a read-only mount.
+        if error.sqlite_errorcode & 0xFF not in (
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        ):
+            raise
+        if _log_bytes(path):
+            raise CatalogReadOnlyError(
+                f"the catalog {path} has changes in {path.name}-wal that cannot "
+                "be read from a read-only place",
+                hint="Run any hubsync command once where the store is writable.",
+            ) from error
+    frozen = _open_uri(path, "mode=ro&immutable=1", FrozenConnection)
+    assert isinstance(frozen, FrozenConnection)
+    return frozen
+
+
+def _open_uri(
+    path: Path, query: str, kind: type[sqlite3.Connection]
+) -> sqlite3.Connection:
+    before = _signature(path)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{query}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        factory=kind,
+    )
+    if isinstance(connection, FrozenConnection):
+        connection.path, connection.seen = path, before
+    try:
+        # Opening alone touches nothing; this reads the header and the log.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _log_bytes(path: Path) -> int:
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _signature(path: Path) -> tuple[int, int, int, bool]:
+    """Changes when the file is written, replaced, or opened for writing."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size, _log_bytes(path) > 0

@@ -1,0 +1,137 @@
+"""The tables.  `migrations/` makes them; a test keeps both the same.
+
+Trees are kept as **spans**: one row says that a repo's *path* was *blob* from
+commit number ``from_seq`` up to, not including, ``to_seq``.  A file that does
+not change costs one row however many commits are recorded.  ``seq`` is our own
+order of recording, so a span means the same whatever history upstream shows.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from hubsync.catalog.columns import ID, NAME, FreeText, JsonText, UtcDateTime
+
+CURRENT = 2**31 - 1
+"""``to_seq`` of a span that no recorded commit has ended."""
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Numbers of repos and commits are never given out twice (SQLite would, after a
+# delete): a server may still hold the row of one that was forgotten.
+repos = Table(
+    "repos",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("upstream", NAME, nullable=False),
+    Column("repo_type", NAME, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("name_folded", NAME, nullable=False),
+    Column("hub_id", FreeText),
+    Column("card", JsonText, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("last_synced_at", UtcDateTime, nullable=False),
+    UniqueConstraint("upstream", "repo_type", "name"),
+    UniqueConstraint("upstream", "repo_type", "hub_id"),
+    Index(None, "name_folded"),
+    sqlite_autoincrement=True,
+)
+
+repo_aliases = Table(
+    "repo_aliases",
+    METADATA,
+    Column("repo_id", ForeignKey("repos.id"), primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("name_folded", NAME, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Index(None, "name_folded"),
+)
+
+commits = Table(
+    "commits",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("repo_id", ForeignKey("repos.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("oid", NAME, nullable=False),
+    Column("title", FreeText, nullable=False),
+    Column("message", FreeText, nullable=False),
+    Column("authors", JsonText, nullable=False),
+    Column("committed_at", UtcDateTime),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    UniqueConstraint("repo_id", "oid"),
+    UniqueConstraint("repo_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+refs = Table(
+    "refs",
+    METADATA,
+    Column("repo_id", ForeignKey("repos.id"), primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("commit_id", ForeignKey("commits.id"), nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index(None, "commit_id"),
+)
+
+# Commits are named by text here: the log outlives the commits it speaks of.
+ref_log = Table(
+    "ref_log",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("repo_id", ForeignKey("repos.id"), nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("old_oid", NAME),
+    Column("new_oid", NAME, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index(None, "repo_id"),
+)
+
+# key: "sha256:<hex>" for an LFS file, "git:<oid>" for a plain one, whose sha256
+# no hub tells: it is NULL until the bytes are held.
+blobs = Table(
+    "blobs",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("key", NAME, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", NAME),
+    Column("held", Boolean, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("key"),
+    CheckConstraint("NOT held OR sha256 IS NOT NULL", name="held_has_digest"),
+    Index(None, "sha256"),
+)
+
+file_spans = Table(
+    "file_spans",
+    METADATA,
+    Column("repo_id", ForeignKey("repos.id"), primary_key=True),
+    Column("path", NAME, primary_key=True),
+    Column("from_seq", Integer, primary_key=True, autoincrement=False),
+    Column("to_seq", Integer, nullable=False),
+    Column("blob_id", ForeignKey("blobs.id"), nullable=False),
+    Column("pointer_oid", Text),
+    Index(None, "blob_id"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,211 @@
+"""Trees as spans: written as the difference to the tree before, read at a commit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, select
+
+from hubsync.catalog.blobs import entry_of, key_of, record_wanted
+from hubsync.catalog.bulk import insert_new
+from hubsync.catalog.columns import is_speakable
+from hubsync.catalog.rows import SnapshotRow, SnapshotStateRow
+from hubsync.catalog.session import Row, Session
+from hubsync.catalog.tables import CURRENT, blobs, commits, file_spans
+from hubsync.model.digest import Digest
+from hubsync.model.errors import IntegrityError
+from hubsync.model.paths import HostilePathError, check_tree_paths
+from hubsync.model.snapshot import HeldEntry, SnapshotState, TreeEntry
+
+# Found by way of the commit's row, whose number is never given out twice: a
+# caller may hold the row of a commit that was forgotten meanwhile, and another
+# commit may have its seq now.
+_TREE = (
+    "SELECT s.path, b.size, b.key, s.pointer_oid, b.sha256, b.held FROM commits c "
+    "JOIN file_spans s ON s.repo_id = c.repo_id "
+    "AND s.from_seq <= c.seq AND s.to_seq > c.seq "
+    "JOIN blobs b ON b.id = s.blob_id WHERE c.id = ?"
+)
+_ENTRIES = f"{_TREE} ORDER BY s.path"
+_ENTRY = f"{_TREE} AND s.path = ?"
+_STATE = (
+    "SELECT count(*), coalesce(sum(size), 0), "  # noqa: S608 - constants
+    "coalesce(sum(CASE WHEN held THEN 1 ELSE 0 END), 0), "
+    "coalesce(sum(CASE WHEN held THEN size ELSE 0 END), 0), "
+    "coalesce(sum(CASE WHEN NOT held AND pointer_oid IS NOT NULL "
+    f"THEN 1 ELSE 0 END), 0) FROM ({_TREE}) AS tree"
+)
+
+Tree = dict[str, TreeEntry]  # by path
+Name = tuple[str, str | None]  # a blob's key, and the pointer's git id in LFS
+Span = tuple[str, str | None, int]  # the same, and from_seq
+
+
+def _held_entry(row: Row) -> HeldEntry:
+    path, size, key, pointer_oid, sha256, held = row
+    digest = Digest(sha256) if held else None
+    return HeldEntry(entry_of(path, size, key, pointer_oid), digest)
+
+
+def entries(session: Session, snapshot: SnapshotRow) -> list[HeldEntry]:
+    return [_held_entry(row) for row in session.rows(_ENTRIES, snapshot.id)]
+
+
+def entry(session: Session, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
+    if not is_speakable(path):
+        return None
+    found = session.rows(_ENTRY, snapshot.id, path)
+    return _held_entry(found[0]) if found else None
+
+
+def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:
+    ((files, size, files_held, bytes_held, pointers),) = session.rows(
+        _STATE, snapshot.id
+    )
+    missing = files - files_held
+    if not missing:
+        kind = SnapshotState.COMPLETE
+    elif missing == pointers:
+        kind = SnapshotState.POINTERS
+    else:
+        kind = SnapshotState.PARTIAL
+    # int(): PostgreSQL's sum of whole numbers is a Decimal.
+    return SnapshotStateRow(
+        kind, files, int(size), files_held, int(bytes_held), pointers
+    )
+
+
+def tree_of(listed: Sequence[TreeEntry]) -> Tree:
+    """*listed* by path.
+
+    Raises:
+        HostilePathError: a path is listed twice, or no database could take it.
+            All other rules were checked where the listing was read.
+    """
+    tree = {entry.path: entry for entry in listed}
+    if len(tree) != len(listed) or not is_speakable("".join(tree)):
+        check_tree_paths(entry.path for entry in listed)
+        raise HostilePathError("", "it cannot be recorded")
+    return tree
+
+
+def write_tree(
+    connection: Connection,
+    repo_id: int,
+    seq: int,
+    tree: Tree,
+    now: datetime,
+) -> None:
+    """Make *tree* the one of commit *seq*, the newest, writing what changed."""
+    before = _current(connection, repo_id)
+    changed = [
+        entry
+        for path, entry in tree.items()
+        if path not in before or before[path][:2] != _name(entry)
+    ]
+    ids = record_wanted(connection, changed, now)
+    ended = [path for path in before if path not in tree]
+    ended += [entry.path for entry in changed if entry.path in before]
+    if ended:
+        connection.execute(
+            file_spans.update()
+            .where(
+                file_spans.c.repo_id == repo_id,
+                file_spans.c.path == bindparam("its_path"),
+                file_spans.c.from_seq == bindparam("its_from"),
+            )
+            .values(to_seq=seq),
+            [{"its_path": path, "its_from": before[path][2]} for path in ended],
+        )
+    rows = [
+        {
+            "repo_id": repo_id,
+            "path": entry.path,
+            "from_seq": seq,
+            "to_seq": CURRENT,
+            "blob_id": ids[key_of(entry)],
+            "pointer_oid": entry.git_oid.hex if entry.lfs else None,
+        }
+        for entry in changed
+    ]
+    insert_new(connection, file_spans, rows)
+
+
+def require_same_tree(
+    connection: Connection, commit_id: int, oid: str, tree: Tree
+) -> None:
+    """Raise unless *tree* is what is recorded of the commit.
+
+    Raises:
+        IntegrityError: naming the first file that differs.
+    """
+    marker = "?" if connection.dialect.name == "sqlite" else "%s"
+    rows = connection.exec_driver_sql(_TREE.replace("?", marker), (commit_id,))
+    recorded = {row[0]: (row[2], row[3]) for row in rows}
+    listed = {path: _name(entry) for path, entry in tree.items()}
+    if recorded == listed:
+        return
+    differing = [
+        path
+        for path in sorted(recorded.keys() | listed.keys())
+        if recorded.get(path) != listed.get(path)
+    ]
+    raise IntegrityError(
+        f"commit {oid} is recorded with another tree: {len(differing)} files differ, "
+        f"the first is {differing[0]!r}",
+        hint="A commit never changes: do not trust this answer of the hub.",
+    )
+
+
+def _name(entry: TreeEntry) -> Name:
+    return key_of(entry), entry.git_oid.hex if entry.lfs else None
+
+
+def _current(connection: Connection, repo_id: int) -> dict[str, Span]:
+    """The newest recorded tree."""
+    statement = (
+        select(
+            file_spans.c.path,
+            blobs.c.key,
+            file_spans.c.pointer_oid,
+            file_spans.c.from_seq,
+        )
+        .join(blobs, blobs.c.id == file_spans.c.blob_id)
+        .where(file_spans.c.repo_id == repo_id, file_spans.c.to_seq == CURRENT)
+    )
+    return {
+        path: (key, pointer, since)
+        for path, key, pointer, since in connection.execute(statement)
+    }
+
+
+def drop_spans(connection: Connection, repo_id: int) -> set[int]:
+    """Delete the spans that no commit falls into; the blobs they pointed to.
+
+    Spans that a forgotten newest commit had ended are current again.
+    """
+    seen = commits.c.seq
+    lived = (
+        select(commits.c.id)
+        .where(
+            commits.c.repo_id == file_spans.c.repo_id,
+            seen >= file_spans.c.from_seq,
+            seen < file_spans.c.to_seq,
+        )
+        .exists()
+    )
+    dead = file_spans.delete().where(file_spans.c.repo_id == repo_id, ~lived)
+    blob_ids = set(connection.scalars(dead.returning(file_spans.c.blob_id)))
+    newest = connection.scalar(
+        select(seen).where(commits.c.repo_id == repo_id).order_by(seen.desc()).limit(1)
+    )
+    if newest is not None:
+        connection.execute(
+            file_spans.update()
+            .where(
+                file_spans.c.repo_id == repo_id,
+                file_spans.c.to_seq > newest,
+                file_spans.c.to_seq < CURRENT,
+            )
+            .values(to_seq=CURRENT)
+        )
+    return blob_ids

@@ -1,0 +1,1 @@
+"""Where repos come from: one adapter a kind of hub."""

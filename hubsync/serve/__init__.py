@@ -1,0 +1,1 @@
+"""Answering clients of the Hugging Face Hub from the store.  Nothing upstream."""

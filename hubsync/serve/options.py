@@ -1,0 +1,20 @@
+"""How to serve.  Each field is one key under ``[serve]``."""
+
+from dataclasses import dataclass
+
+from hubsync.model.units import MIB
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Where to listen, and what a client may cost."""
+
+    host: str = "127.0.0.1"
+    port: int = 8090  # 0: a free one
+    base_url: str | None = None  # None: what the client's Host header says
+    drain_s: float = 10.0  # a running answer may go on this long after SIGTERM
+    stall_s: float = 60.0  # a client that takes no byte for this long is dropped
+    burst_bytes: int = 4 * MIB  # one sendfile call, so that no file starves others
+    threads: int = 8  # for sendfile: a cold disk must not stall the loop
+    json_cache_bytes: int = 64 * MIB  # answers about commits never change
+    body_bytes_max: int = 4 * MIB  # of a request; only paths-info has one

@@ -1,0 +1,130 @@
+"""From a raw path to a route.
+
+The path is split while it is still percent-encoded: ``refs%2Fpr%2F1`` is one
+revision and ``a%2Fb`` one sub-path, which a router that decodes first would
+tear apart.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from hubsync.model.errors import HubsyncError
+from hubsync.model.repo import RepoType, check_name
+from hubsync.serve.errors import Problem, bad_request, no_route
+
+_VERBS = (
+    "revision",
+    "tree",
+    "paths-info",
+    "commits",
+    "treesize",
+    "xet-read-token",
+    "refs",
+    "auth-check",
+    "parquet",
+)
+_UNENCODED_REF = re.compile(
+    r"(refs/(?:pr/\d+|convert/[^/]+|heads/[^/]+|tags/[^/]+))(?:/(.*))?", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is asked of which repo.
+
+    *verb* is ``info``, one of the API's, ``resolve`` or ``raw``; *shape* is the
+    raw path with ``{}`` for the name, to redirect to another name.
+    """
+
+    verb: str
+    repo_type: RepoType
+    name: str
+    shape: str
+    revision: str | None = None
+    path: str = ""
+
+
+def parse_route(raw_path: str) -> Route:
+    """The route of a raw path that is about one repo.
+
+    Raises:
+        Problem: it is about none.
+    """
+    if raw_path.startswith("/api/"):
+        return _api(raw_path)
+    return _file(raw_path)
+
+
+def _api(raw_path: str) -> Route:
+    _, _, plural, rest = raw_path.split("/", 3) if raw_path.count("/") > 2 else [""] * 4  # noqa: PLR2004
+    repo_type = RepoType.of_plural(plural)
+    if repo_type is None or not rest:
+        raise no_route()
+    parts = rest.split("/")
+    # The verb comes after one or two segments of a name, never first.
+    at = next((i for i in (1, 2) if i < len(parts) and parts[i] in _VERBS), None)
+    raw_name = "/".join(parts[:at]) if at else rest.rstrip("/")
+    name = _name(raw_name)
+    after = "/".join(parts[at:]) if at else ""
+    shape = f"/api/{plural}/{{}}" + (f"/{after}" if after else "")
+    if at is None:
+        return Route("info", repo_type, name, shape)
+    verb, tail = parts[at], "/".join(parts[at + 1 :])
+    if verb in ("refs", "auth-check", "parquet"):
+        return Route(verb, repo_type, name, shape)
+    if not tail:
+        raise no_route()
+    revision, path = _split_revision(tail)
+    return Route(verb, repo_type, name, shape, revision, path.rstrip("/"))
+
+
+def _file(raw_path: str) -> Route:
+    rest = raw_path.lstrip("/")
+    head, _, tail = rest.partition("/")
+    repo_type = RepoType.of_plural(head)
+    prefix = f"{head}/" if repo_type else ""
+    if repo_type is None:
+        repo_type, tail = RepoType.MODEL, rest
+    parts = tail.split("/")
+    at = next(
+        (i for i in (1, 2) if i < len(parts) and parts[i] in ("resolve", "raw")), None
+    )
+    if at is None or len(parts) < at + 3:
+        raise no_route()
+    after = "/".join(parts[at:])
+    revision, path = _split_revision("/".join(parts[at + 1 :]))
+    if not path:
+        raise no_route()
+    name = _name("/".join(parts[:at]))
+    return Route(parts[at], repo_type, name, f"/{prefix}{{}}/{after}", revision, path)
+
+
+def _split_revision(tail: str) -> tuple[str, str]:
+    """A revision is one raw segment, or ``refs/…`` that was not encoded."""
+    if found := _UNENCODED_REF.fullmatch(tail):
+        return decode(found[1]), decode(found[2] or "")
+    revision, _, path = tail.partition("/")
+    return decode(revision), decode(path)
+
+
+def _name(raw: str) -> str:
+    try:
+        return check_name(decode(raw))
+    except HubsyncError as error:
+        raise Problem(404, str(error), code="RepoNotFound") from None
+
+
+def decode(raw: str) -> str:
+    """Percent-decoded text.
+
+    Raises:
+        Problem: it is not UTF-8, or has a NUL.
+    """
+    try:
+        text = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise bad_request("the path is not UTF-8") from None
+    if "\0" in text:
+        raise bad_request("the path has a NUL")
+    return text

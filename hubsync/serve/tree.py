@@ -1,0 +1,110 @@
+"""Listings of one snapshot: tree, paths-info, treesize."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from hubsync.model.digest import GitOid
+from hubsync.model.snapshot import Commit, HeldEntry
+from hubsync.wire.gitobjects import tree_oids
+from hubsync.wire.hf import emit_directory, emit_last_commit, emit_tree_entry
+
+
+class Tree:
+    """One snapshot's files and folders, in the Hub's order and form."""
+
+    def __init__(self, entries: Sequence[HeldEntry], commit: Commit) -> None:
+        self._commit = commit
+        self._files = {one.entry.path: one.entry for one in entries}
+        self._folders: dict[str, GitOid] = tree_oids(
+            (entry.path, entry.git_oid) for entry in self._files.values()
+        )
+
+    def is_file(self, path: str) -> bool:
+        return path in self._files
+
+    def is_folder(self, path: str) -> bool:
+        return path in self._folders
+
+    def rows(
+        self, folder: str, *, recursive: bool, expand: bool
+    ) -> list[dict[str, object]]:
+        """Entries below *folder*; folders stand before files."""
+        prefix = f"{folder}/" if folder else ""
+        depth = prefix.count("/")
+
+        def below(path: str) -> bool:
+            return path.startswith(prefix) and (recursive or path.count("/") == depth)
+
+        folders = [p for p in self._folders if p and p != folder and below(p)]
+        files = [path for path in self._files if below(path)]
+        order = sorted([*folders, *files], key=self._order)
+        return [self.row(path, expand=expand) for path in order]
+
+    def row(self, path: str, *, expand: bool) -> dict[str, object]:
+        """One entry; *path* is a file or a folder of the tree."""
+        if path in self._files:
+            # Which commit changed the path last is not recorded: the snapshot's
+            # own is what we can vouch for.
+            return emit_tree_entry(
+                self._files[path], last_commit=self._commit, expand=expand
+            )
+        row = emit_directory(path, self._folders[path].hex)
+        if expand:
+            row["lastCommit"] = emit_last_commit(self._commit)
+        return row
+
+    def size_bytes(self, folder: str) -> int:
+        prefix = f"{folder}/" if folder else ""
+        return sum(
+            entry.size_bytes
+            for path, entry in self._files.items()
+            if path.startswith(prefix)
+        )
+
+    def _order(self, path: str) -> list[tuple[bool, str]]:
+        """Depth first; in one level folders before files, each by name."""
+        parts = path.split("/")
+        leaf_is_file = path in self._files
+        keys = [(False, part) for part in parts[:-1]]
+        return [*keys, (leaf_is_file, parts[-1])]
+
+
+def page_of(
+    rows: list[dict[str, object]], limit: int | None, cursor: str | None
+) -> tuple[list[dict[str, object]], str | None]:
+    """One page of *rows* and the cursor of the next, if there is one.
+
+    The cursor has the Hub's form, ``base64(base64({"file_name": …}) ":" limit)``,
+    because some clients make their own.
+    """
+    start = 0
+    if cursor is not None:
+        name, size = _read_cursor(cursor)
+        limit = limit or size
+        paths = [row["path"] for row in rows]
+        start = paths.index(name) + 1 if name in paths else len(rows)
+    if limit is None or start + limit >= len(rows):
+        return rows[start:], None
+    page = rows[start : start + limit]
+    return page, _write_cursor(str(page[-1]["path"]), limit)
+
+
+class CursorError(ValueError):
+    """A cursor that nobody gave out."""
+
+
+def _write_cursor(name: str, limit: int) -> str:
+    inner = base64.b64encode(json.dumps({"file_name": name}).encode())
+    return quote(base64.b64encode(inner + f":{limit}".encode()).decode(), safe="")
+
+
+def _read_cursor(cursor: str) -> tuple[str, int | None]:
+    try:
+        inner, _, limit = base64.b64decode(cursor, validate=True).partition(b":")
+        name = json.loads(base64.b64decode(inner, validate=True))["file_name"]
+        return str(name), int(limit) if limit else None
+    except (binascii.Error, ValueError, KeyError, TypeError) as error:
+        raise CursorError("invalid cursor") from error

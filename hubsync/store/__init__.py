@@ -1,0 +1,1 @@
+"""Bytes on a local disk, and the folders that clients read."""

@@ -1,0 +1,1 @@
+"""Directories laid out as clients' own caches: links only."""

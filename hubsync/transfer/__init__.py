@@ -1,0 +1,1 @@
+"""Moving bytes from a hub into the store."""

@@ -1,0 +1,148 @@
+"""Many blobs at once, fairly, and each recorded as soon as it is durable."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from hubsync.model.errors import HubsyncError
+from hubsync.ports.blobs import BlobStore, HeldBlob
+from hubsync.ports.progress import Progress
+from hubsync.transfer.download import Counters, Download, Fetch
+from hubsync.transfer.http import new_session
+from hubsync.transfer.limiter import RateLimiter
+from hubsync.transfer.options import TransferOptions
+
+__all__ = ["Engine", "Fetch", "FetchReport"]
+
+Recorder = Callable[[Sequence[HeldBlob]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReport:
+    """What a run has cost."""
+
+    bytes_fetched: int
+    requests: int
+    retries: int
+
+
+class Engine:
+    """Fetches blobs into a store.  Use as an async context manager."""
+
+    def __init__(
+        self, blobs: BlobStore, options: TransferOptions, progress: Progress
+    ) -> None:
+        self._blobs, self._options, self._progress = blobs, options, progress
+        self._limiter = RateLimiter(options.rate_bytes_per_s)
+
+    async def __aenter__(self) -> Self:
+        self._session = new_session(self._options)
+        # A blocked `begin` (another process has the partial) holds a thread.
+        self._pool = ThreadPoolExecutor(self._options.files_in_flight_max, "ingest")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+        self._pool.shutdown(wait=False)
+
+    async def fetch_all(self, items: Sequence[Fetch], on_done: Recorder) -> FetchReport:
+        """Fetch *items*; *on_done* records what is durable, in groups, in a thread.
+
+        The first fatal error stops the run; what is done by then is recorded,
+        what is not is kept for the next run.
+
+        Raises:
+            HubError, BlobCorruptError, NoRoomError: the first that was met.
+        """
+        counters = Counters()
+        group = _GroupCommit(on_done, self._progress)
+        waiting = deque(_interleave(items))
+
+        async def worker() -> None:
+            while waiting:
+                fetch = waiting.popleft()
+                download = Download(
+                    fetch,
+                    self._session,
+                    self._blobs,
+                    self._options,
+                    self._limiter,
+                    self._progress,
+                    counters,
+                    self._pool,
+                )
+                group.add(fetch.path, await download.run())
+
+        workers = min(self._options.files_in_flight_max, len(items))
+        recording = asyncio.create_task(group.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(workers):
+                    tasks.create_task(worker())
+        except* (HubsyncError, OSError) as errors:
+            raise _first(errors) from None
+        finally:
+            group.close()
+            await recording
+        return FetchReport(counters.bytes_fetched, counters.requests, counters.retries)
+
+
+def _interleave(items: Sequence[Fetch]) -> list[Fetch]:
+    """Largest and smallest by turns: the long ones start early, and the small
+    ones use the time in which they run.
+    """
+    ordered = sorted(items, key=lambda item: -item.want.size_bytes)
+    half = (len(ordered) + 1) // 2
+    large, small = ordered[:half], ordered[half:][::-1]
+    mixed: list[Fetch] = []
+    for index, item in enumerate(large):
+        mixed.append(item)
+        mixed += small[index : index + 1]
+    return mixed
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+class _GroupCommit:
+    """Records blobs while others arrive: one commit for all that came meanwhile.
+
+    A commit waits for the disk; one a file would make small files slow.
+    """
+
+    def __init__(self, record: Recorder, progress: Progress) -> None:
+        self._record, self._progress = record, progress
+        self._arrived: list[tuple[str, HeldBlob]] = []
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    def add(self, path: str, blob: HeldBlob) -> None:
+        self._arrived.append((path, blob))
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        while not (self._closed and not self._arrived):
+            await self._wake.wait()
+            self._wake.clear()
+            group, self._arrived = self._arrived, []
+            if group:
+                await asyncio.to_thread(self._record, [blob for _, blob in group])
+                for path, _ in group:
+                    self._progress.file_done(path)
+            if self._closed:
+                self._wake.set()
