@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
     bindparam,
     case,
@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from hubsync.catalog.bulk import chunks, insert_new, upsert
-from hubsync.catalog.session import Session
+from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import blobs, commits, file_spans
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import IntegrityError
@@ -29,6 +29,14 @@ _SHA256, _GIT = "sha256:", "git:"
 _IS_GIT = blobs.c.key.startswith(_GIT)
 _IN_A_TREE = exists().where(file_spans.c.blob_id == blobs.c.id)
 _PAGE_ROWS = 1000
+
+
+class Known(NamedTuple):
+    """What is recorded of a blob."""
+
+    id: int
+    size: int
+    held: bool
 
 
 def key_of(entry: TreeEntry) -> str:
@@ -102,21 +110,19 @@ def record_wanted(
     return {key: row.id for key, row in found.items()}
 
 
-def _by_key(
-    connection: Connection, keys: Iterable[str]
-) -> dict[str, Row[tuple[int, str, int, bool]]]:
-    columns = select(blobs.c.id, blobs.c.key, blobs.c.size, blobs.c.held)
+def _by_key(connection: Connection, keys: Iterable[str]) -> dict[str, Known]:
+    columns = select(blobs.c.key, blobs.c.id, blobs.c.size, blobs.c.held)
     found = {}
     for chunk in chunks(keys):
-        for row in connection.execute(columns.where(blobs.c.key.in_(chunk))):
-            found[row.key] = row
+        for key, *known in connection.execute(columns.where(blobs.c.key.in_(chunk))):
+            found[key] = Known(*known)
     return found
 
 
 def _settle_sizes(
     connection: Connection,
     sizes: dict[str, int],
-    found: dict[str, Row[tuple[int, str, int, bool]]],
+    found: dict[str, Known],
 ) -> None:
     """Bytes we hold have the size they have; before that, the last word counts.
 
@@ -138,14 +144,14 @@ def _settle_sizes(
         )
 
 
-def _held() -> Select[tuple[str, int, str | None]]:
+def _held() -> Select[Any]:
     """Held blobs once each, with the git id if one of their names has it."""
     git = func.max(case((_IS_GIT, blobs.c.key)))
     columns = select(blobs.c.sha256, func.max(blobs.c.size), git)
     return columns.where(blobs.c.held == true()).group_by(blobs.c.sha256)
 
 
-def _held_blob(row: Row[tuple[str, int, str | None]]) -> HeldBlob:
+def _held_blob(row: Row) -> HeldBlob:
     hexadecimal, size, key = row
     git_oid = GitOid(key.removeprefix(_GIT)) if key else None
     return HeldBlob(Digest(hexadecimal), size, git_oid)
@@ -167,7 +173,8 @@ def held_by_git_oid(session: Session, oids: Iterable[GitOid]) -> dict[GitOid, He
     with session.reading() as connection:
         for chunk in chunks(f"{_GIT}{oid.hex}" for oid in oids):
             wanted = columns.where(blobs.c.held == true(), blobs.c.key.in_(chunk))
-            for key, size, hexadecimal in connection.execute(wanted):
+            for row in connection.execute(wanted):
+                key, size, hexadecimal = row
                 oid = GitOid(key.removeprefix(_GIT))
                 found[oid] = HeldBlob(Digest(hexadecimal), size, oid)
     return found

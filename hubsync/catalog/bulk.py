@@ -48,7 +48,7 @@ def _copy(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) 
     names = ", ".join(f'"{column}"' for column in columns)
     staged = f"staged_{table.name}"
     connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE {staged} ON COMMIT DROP AS "
+        f"CREATE TEMPORARY TABLE {staged} ON COMMIT DROP AS "  # noqa: S608 - names of our own
         f"SELECT {names} FROM {table.name} WITH NO DATA"
     )
     binds = [_binder(connection, table, column) for column in columns]

@@ -64,6 +64,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | None, dialect: Dialect
     ) -> datetime | None:
+        del dialect
         return None if value is None else as_utc(value)
 
 
@@ -74,6 +75,7 @@ class FreeText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        del dialect
         return None if value is None else speakable(value)
 
 
@@ -88,7 +90,9 @@ class JsonText(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str:
+        del dialect
         return dump_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        del dialect
         return None if value is None else json.loads(value)

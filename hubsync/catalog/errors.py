@@ -87,6 +87,17 @@ _SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
     ),
 }
 
+_POSTGRES_ERRORS: dict[str, tuple[type[HubsyncError], str, str | None]] = {
+    "53100": (NoRoomError, "there is no room left for", None),
+    "25006": (CatalogReadOnlyError, "cannot write to", None),
+    "42501": (CatalogReadOnlyError, "this user may not use", None),
+    "55P03": (CatalogBusyError, "another process has locked", None),
+    "54000": (
+        IntegrityError,
+        "a file name is too long for",
+        "PostgreSQL indexes names up to about 2,700 bytes.",
+    ),
+}
 _NAME_REFUSED = ("authentication failed", "does not exist", "no password supplied")
 
 
@@ -115,20 +126,12 @@ def _explain_postgres(error: DBAPIError, said: str, where: str) -> HubsyncError:
     state = sqlstate(error)
     if any(words in said for words in _NAME_REFUSED) and state[:2] in ("", "28", "3D"):
         return CatalogAddressError(f"cannot log in to the catalog {where}: {said}")
-    if state == "53100":
-        return NoRoomError(f"there is no room left for the catalog {where} ({said})")
-    if state == "25006":
-        return CatalogReadOnlyError(f"cannot write to the catalog {where}: {said}")
-    if state == "55P03":
-        return CatalogBusyError(f"the catalog {where} is locked: {said}")
-    if state == "54000":
-        return IntegrityError(
-            f"a file name is too long for the catalog {where}: {said}",
-            hint="PostgreSQL indexes names up to about 2,700 bytes.",
-        )
+    if state in _POSTGRES_ERRORS:
+        kind, what, hint = _POSTGRES_ERRORS[state]
+        return kind(f"{what} the catalog {where} ({said})", hint=hint)
     if state[:2] in ("", "08", "53", "57") or error.connection_invalidated:
         return CatalogUnavailableError(
             f"cannot reach the catalog {where}: {said}",
-            hint="Check that the server runs and that [store] catalog names it.",
+            hint="Check that the server runs and that the address names it.",
         )
     return CatalogError(f"the catalog {where} failed: {said}")

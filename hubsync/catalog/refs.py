@@ -49,7 +49,7 @@ def move_refs(
         .join(commits, commits.c.id == refs.c.commit_id)
         .where(refs.c.repo_id == repo_id)
     )
-    before = {name: old for name, old in connection.execute(pointing)}
+    before = {row.name: row.oid for row in connection.execute(pointing)}
     moved = [
         RefMove(name, before.get(name.full), oid, now)
         for name in dict.fromkeys(names)

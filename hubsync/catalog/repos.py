@@ -131,9 +131,9 @@ def record_repo(connection: Connection, record: Publication, now: datetime) -> i
         repo_id = _insert(connection, record, hub_id, now)
     else:
         repo_id = row["id"]
-        if hub_id and row["hub_id"] and hub_id != row["hub_id"]:
-            if not record.accept_new_identity:
-                raise IdentityChangedError(repo, row["hub_id"], hub_id)
+        known = row["hub_id"]
+        if hub_id and known not in (None, hub_id) and not record.accept_new_identity:
+            raise IdentityChangedError(repo, known, hub_id)
         values: dict[str, object] = {"last_synced_at": now}
         if hub_id and hub_id != row["hub_id"]:
             _release_hub_id(connection, repo, hub_id)

@@ -111,7 +111,7 @@ class SqliteRows:
         try:
             # Never left half read: an open cursor would hold a read transaction
             # and keep the write-ahead log from being shortened.
-            return connection.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
+            return connection.execute(sql, parameters).fetchall()
         finally:
             if self._closed:
                 connection.close()

@@ -69,13 +69,7 @@ class LazyCommands(click.Group):
 )
 @click.version_option(__version__, prog_name="hubsync")
 def cli() -> None:
-    """Mirror models, datasets and spaces; keep every version; serve them.
-
-    \b
-    hubsync pull org/model            into the store, every byte verified
-    hubsync serve                     for huggingface_hub, transformers, hf, ...
-    hubsync list                      what is held
-    """
+    """Mirror models, datasets and spaces; keep every version; serve them."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ and most commands never ask a hub anything.
 """
 
 import json
+import os
 import random
 import re
 import time
@@ -61,6 +62,7 @@ class HfSession:
     @property
     def authorization(self) -> Mapping[str, str]:
         """The header with the configured or stored token; empty if there is none."""
+        _be_quiet()
         from huggingface_hub import get_token  # noqa: PLC0415 - slow to import
 
         token = self._token or get_token()
@@ -89,6 +91,7 @@ class HfSession:
                 time.sleep(wait)
 
     def _get(self, url: str, repo: str, revision: str | None) -> Answer:
+        _be_quiet()
         from huggingface_hub import (  # noqa: PLC0415 - slow to import
             get_session,
             hf_raise_for_status,
@@ -97,7 +100,7 @@ class HfSession:
             HfHubHTTPError,
             OfflineModeIsEnabled,
         )
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415, E501
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415
 
         headers = build_hf_headers(
             token=self._token, library_name="hubsync", library_version=__version__
@@ -223,6 +226,11 @@ def _no_revision(repo: str, revision: str | None) -> RevisionNotFoundError:
         f"{repo} has no revision {revision!r}",
         hint="Name a branch, a tag, refs/pr/N or a commit of it.",
     )
+
+
+def _be_quiet() -> None:
+    """No telemetry, which costs a request a process; read when it is imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 class _RateLimitedError(HubError):

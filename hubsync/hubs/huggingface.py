@@ -63,6 +63,10 @@ class HuggingFaceHub:
     def upstream(self) -> str:
         return self._upstream
 
+    @property
+    def requests(self) -> int:
+        return self._session.requests
+
     async def resolve(
         self, repo: RepoId, revision: str | None, known: Known | None
     ) -> Resolved:
@@ -86,7 +90,6 @@ class HuggingFaceHub:
     def _resolve(
         self, repo: RepoId, revision: str | None, known: Known | None
     ) -> Resolved:
-        before = self._session.requests
         asked = _as_asked(revision)
         if known is None:
             info, sha = self._info(repo, asked)
@@ -103,13 +106,7 @@ class HuggingFaceHub:
                     commit = self._commit_of(info, sha)
         named = info.repo if info else repo
         ref = self._ref(named, revision, commit.oid)
-        return Resolved(
-            repo=named,
-            commit=commit,
-            ref=ref,
-            info=info,
-            requests=self._session.requests - before,
-        )
+        return Resolved(repo=named, commit=commit, ref=ref, info=info)
 
     def _info(self, repo: RepoId, asked: str | None) -> tuple[RepoInfo, str]:
         url = self._api(repo) + (f"/revision/{quote(asked, safe='')}" if asked else "")

@@ -91,4 +91,3 @@ class Resolved:
     commit: Commit
     ref: RefName | None
     info: RepoInfo | None
-    requests: int = 0

@@ -40,6 +40,10 @@ class Hub(Protocol):
     def upstream(self) -> str:
         """The configured name, as in ``RepoId.upstream``."""
 
+    @property
+    def requests(self) -> int:
+        """Metadata requests sent so far, redirect hops included."""
+
     async def resolve(
         self, repo: RepoId, revision: str | None, known: Known | None
     ) -> Resolved:

@@ -106,7 +106,8 @@ class Puller:
         _check_selected_path(request, resolved, tree)
         plan = await self._plan(tree, request)
         if request.dry_run:
-            return self._result(request, resolved, plan, None, started=started)
+            result = self._result(request, resolved, plan, None, started=started)
+            return replace(result, requests=hub.requests)
         report = await self._fetch(hub, resolved, plan)
         path, new_commit = await asyncio.to_thread(
             self._publish, request, resolved, tree
@@ -116,7 +117,7 @@ class Puller:
             result,
             new_commit=new_commit,
             bytes_fetched=report.bytes_fetched,
-            requests=resolved.requests + report.requests,
+            requests=hub.requests + report.requests,
         )
 
     async def _resolve(
@@ -168,6 +169,7 @@ class Puller:
     async def _fetch(self, hub: Hub, resolved: Resolved, plan: Plan) -> FetchReport:
         items = [
             Fetch(
+                repo=str(resolved.repo),
                 path=item.entry.path,
                 want=item.want,
                 source=hub.locate(resolved.repo, resolved.commit.oid, item.entry),
@@ -221,7 +223,7 @@ class Puller:
             path=path,
             new_commit=False,
             bytes_fetched=0,
-            requests=resolved.requests,
+            requests=0,
             elapsed_s=time.monotonic() - started,
             warnings=_warnings(request, resolved, plan),
         )

@@ -11,7 +11,7 @@ import aiohttp
 
 from hubsync.model.digest import Descriptor
 from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
-from hubsync.ports.hub import HubError, Source, UnavailableError
+from hubsync.ports.hub import Source, UnavailableError
 from hubsync.ports.progress import Progress
 from hubsync.transfer import http
 from hubsync.transfer.limiter import RateLimiter
@@ -26,6 +26,7 @@ MISMATCHES_MAX = 1  # one refetch: a proxy may have cut or mixed up the body
 class Fetch:
     """A blob to fetch, under the first path that needs it."""
 
+    repo: str  # for messages
     path: str
     want: Descriptor
     source: Source
@@ -184,7 +185,7 @@ class Download:
         self.failures = 1 if progressed else self.failures + 1
         if self.failures > self.options.retries_max:
             raise UnavailableError(
-                f"cannot fetch {self.fetch.path}: {later}",
+                f"cannot fetch {self.fetch.path} of {self.fetch.repo}: {later}",
                 hint="Try again later: what has arrived is kept and resumed.",
             ) from later
         wait = later.wait_s
@@ -193,8 +194,8 @@ class Download:
             wait = min(top, self.options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         if wait > self.options.rate_limit_wait_max_s:
             raise UnavailableError(
-                f"cannot fetch {self.fetch.path}: {later}; the hub wants {wait:.0f} s "
-                "of silence",
+                f"cannot fetch {self.fetch.path} of {self.fetch.repo}: {later}; the hub "
+                f"wants {wait:.0f} s of silence",
                 hint="Try again later: what has arrived is kept and resumed.",
             )
         self.progress.note(f"{self.fetch.path}: {later}; again in {wait:.1f} s")
@@ -221,7 +222,9 @@ class CorruptUpstreamError(BlobCorruptError):
 
     def __init__(self, fetch: Fetch, error: BlobCorruptError) -> None:
         super().__init__(error.want, error.got, error.got_size_bytes)
-        self.args = (f"{fetch.path}: upstream's bytes are wrong: {error}",)
+        self.args = (
+            f"{fetch.repo}: upstream's bytes of {fetch.path} are wrong: {error}",
+        )
         self.hint = (
             "Nothing of this revision became visible; the bytes are in quarantine. "
             "Try another time or another network, and tell the hub."
@@ -229,5 +232,4 @@ class CorruptUpstreamError(BlobCorruptError):
 
 
 def _reason(error: BaseException) -> str:
-    said = str(error) or type(error).__name__
-    return said if not isinstance(error, HubError) else type(error).__name__
+    return str(error) or type(error).__name__

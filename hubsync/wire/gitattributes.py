@@ -32,8 +32,7 @@ class LfsRules:
 def parse_gitattributes(text: str) -> LfsRules:
     """The rules of one ``.gitattributes`` file at the top of a repo.
 
-    Only the ``filter`` attribute counts.  Macros and quoted patterns with
-    escapes other than ``\\"`` are not understood and are skipped.
+    Only the ``filter`` attribute counts.  Macros are not understood and skipped.
     """
     rules: list[tuple[str, bool]] = []
     for line in text.splitlines():

@@ -94,7 +94,15 @@ class GitRepo:
         """The full sha of the one commit that starts with *hex_prefix*."""
         spec = f"{hex_prefix}^{{commit}}"
         done = subprocess.run(
-            ["git", "--git-dir", str(self.path), "rev-parse", "--quiet", "--verify", spec],
+            [
+                "git",
+                "--git-dir",
+                str(self.path),
+                "rev-parse",
+                "--quiet",
+                "--verify",
+                spec,
+            ],
             capture_output=True,
             check=False,
             env={**os.environ, **_ENV},

@@ -1,5 +1,6 @@
 """The Hub's JSON: what we write is what it wrote, and we read back what we write."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -33,8 +34,8 @@ def compact(obj: object) -> bytes:
 TEXT = st.text(
     st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=30
 )
-OIDS = st.binary(max_size=8).map(lambda data: GitOid.of_blob(data))
-TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)).map(
+OIDS = st.binary(max_size=8).map(GitOid.of_blob)
+TIMES = st.datetimes().map(
     lambda when: when.replace(microsecond=when.microsecond // 1000 * 1000, tzinfo=UTC)
 )
 ENTRIES = st.builds(
@@ -404,10 +405,8 @@ class TestRefusals:
     def test_any_json_is_read_or_refused(
         self, parse: Callable[[object], object], obj: object
     ) -> None:
-        try:
+        with contextlib.suppress(hf.WireError):
             parse(obj)
-        except hf.WireError as error:
-            assert error.field
 
     @pytest.mark.parametrize(
         "header", ["", "api;r=0;t=1", '"api";r=-1;t=1', '"api";t=1;r=1', '"a";r=1;t=']

@@ -1,0 +1,183 @@
+"""The JSON the hub answers with, and its errors."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from tests.testhub.clock import wire_time
+from tests.testhub.git import GitCommit
+from tests.testhub.listing import Json
+from tests.testhub.world import Account, HubRepo
+
+
+class HubError(Exception):
+    """An error answer of the hub."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        text: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+        self.text, self.headers = text, dict(headers or {})
+
+    def response(self) -> web.Response:
+        headers = {**self.headers, "X-Error-Message": self.message}
+        if self.code:
+            headers["X-Error-Code"] = self.code
+        if self.text:
+            return web.Response(status=self.status, text=self.message, headers=headers)
+        body = json.dumps({"error": self.message}, separators=(",", ":")).encode()
+        headers["Content-Type"] = "application/json; charset=utf-8"
+        return web.Response(status=self.status, body=body, headers=headers)
+
+
+def anonymous() -> HubError:
+    """Missing or private: the hub does not say which, and gives no code."""
+    realm = 'Bearer realm="Authentication required", charset="UTF-8"'
+    return HubError(
+        401, "Invalid username or password.", headers={"WWW-Authenticate": realm}
+    )
+
+
+def fixed(
+    path: str, account: Account | None, *, has_token: bool
+) -> web.Response | None:
+    if path == "/api/agent-harnesses":
+        return web.json_response({"standardEnvVars": [], "harnesses": {}})
+    if path != "/api/whoami-v2":
+        return None
+    if has_token and account is None:
+        raise HubError(401, "Invalid credentials in Authorization header")
+    if account is None:
+        raise anonymous()
+    token = {"displayName": "test", "role": "read"}
+    return web.json_response(
+        {
+            "type": "user",
+            "name": account.user,
+            "orgs": [],
+            "auth": {"type": "access_token", "accessToken": token},
+        }
+    )
+
+
+def info(
+    repo: HubRepo,
+    sha: str | None,
+    params: Mapping[str, str],
+    all_params: Sequence[tuple[str, str]] = (),
+) -> Json:
+    expand = [value for key, value in all_params if key in ("expand", "expand[]")]
+    head = repo.git.history(sha)[0] if sha else None
+    found: Json = {
+        "_id": repo.hub_id,
+        "id": repo.name,
+        "private": repo.private,
+        **({"pipeline_tag": repo.pipeline_tag} if repo.pipeline_tag else {}),
+        **({"library_name": repo.library_name} if repo.library_name else {}),
+        "tags": list(repo.tags),
+        "downloads": 7,
+        "likes": 3,
+        **({"modelId": repo.name} if repo.repo_type == "model" else {}),
+        "author": repo.name.partition("/")[0],
+        **({"sha": sha} if sha else {}),
+        "lastModified": wire_time(head.timestamp) if head else repo.created_at,
+        "gated": repo.gated,
+        "disabled": repo.disabled,
+        "cardData": {"license": "mit"},
+    }
+    files = repo.listing(sha).files() if sha else []
+    with_blobs = params.get("blobs") == "true"
+    found["siblings"] = [one.as_sibling_json(with_blobs=with_blobs) for one in files]
+    found |= {"createdAt": repo.created_at, "usedStorage": 0}
+    if expand:
+        return {key: found[key] for key in ("_id", "id", *expand) if key in found}
+    return found
+
+
+def list_item(repo: HubRepo, expand: Sequence[str]) -> Json:
+    sha = repo.resolve("main")
+    whole = info(repo, sha, {})
+    keys = ["_id", "id", "likes", "private", "downloads", "tags", "createdAt"]
+    if expand:
+        keys = ["_id", "id", *expand]
+    return {key: whole[key] for key in keys if key in whole}
+
+
+def refs(repo: HubRepo, *, prs: bool) -> Json:
+    found: dict[str, list[Json]] = {"tags": [], "branches": [], "converts": []}
+    if prs:
+        found["pullRequests"] = []
+    rooms = {
+        "refs/tags/": "tags",
+        "refs/heads/": "branches",
+        "refs/convert/": "converts",
+        "refs/pr/": "pullRequests",
+    }
+    for ref, commit in repo.git.refs().items():
+        for prefix, room in rooms.items():
+            if ref.startswith(prefix) and room in found:
+                name = ref.removeprefix(prefix)
+                found[room].append({"name": name, "ref": ref, "targetCommit": commit})
+    return dict(found)
+
+
+def commit(one: GitCommit) -> Json:
+    avatar = f"https://cdn.invalid/{one.author}.png"
+    return {
+        "id": one.sha,
+        "title": one.title,
+        "message": one.body,
+        "authors": [{"user": one.author, "avatar": avatar}],
+        "date": wire_time(one.timestamp),
+    }
+
+
+def with_last_commit(repo: HubRepo, sha: str, rows: list[Any]) -> list[Any]:
+    touched = repo.git.last_touched(sha)
+    history = {one.sha: one for one in repo.git.history(sha)}
+    for row in rows:
+        one = history[touched[row["path"]]]
+        row["lastCommit"] = {
+            "id": one.sha,
+            "title": one.title,
+            "date": wire_time(one.timestamp),
+        }
+    return rows
+
+
+def paths_info(
+    repo: HubRepo, sha: str, body: bytes, headers: Mapping[str, str]
+) -> list[Any]:
+    if headers.get("Content-Type", "").startswith("application/json"):
+        asked = json.loads(body)
+        paths, expand = asked["paths"], bool(asked.get("expand"))
+    else:
+        form = parse_qsl(body.decode())
+        paths = [value for key, value in form if key == "paths"]
+        expand = dict(form).get("expand", "").lower() == "true"
+    entries = repo.listing(sha).entries
+    rows: list[Any] = [
+        entries[path].as_tree_json() for path in paths if path in entries
+    ]
+    return with_last_commit(repo, sha, rows) if expand else rows
+
+
+def xet_token(repo: HubRepo) -> web.Response:
+    """A token for a store that nobody runs: whoever goes there fails."""
+    answer = {"casUrl": "http://127.0.0.1:9", "accessToken": "x", "exp": 2**31}
+    headers = {
+        "X-Xet-Cas-Url": "http://127.0.0.1:9",
+        "X-Xet-Access-Token": "x",
+        "X-Xet-Token-Expiration": str(2**31),
+    }
+    return web.json_response(answer, headers=headers)
