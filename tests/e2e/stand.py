@@ -1,0 +1,159 @@
+"""What the client tests stand on: hubsync and its clients, each as a process."""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = ROOT / "tests" / "clients"
+BIN = Path(sys.executable).parent
+OLD_PYTHON = ROOT / ".venvs" / "hub-old" / "bin" / "python"
+JS_CLIENT = ROOT / ".venvs/js/node_modules/@huggingface/hub/dist/index.mjs"
+TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
+_FOREIGN = ("HF_", "HUBSYNC_", "HUGGING", "TRANSFORMERS_", "GIT_", "PYTEST", "XDG_")
+Json = dict[str, Any]
+
+
+def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours, without what would lead a client elsewhere; *home* is its own."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
+    kept |= {
+        "HOME": str(home),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "no_proxy": "127.0.0.1,localhost",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    return kept | dict(more or {})
+
+
+def run(*command: str | Path, env: Mapping[str, str], cwd: Path | None = None) -> str:
+    """Run a command that must succeed; what it printed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Client:
+    """A Python client: its interpreter, its home, its settings.
+
+    A *wrapper* is a command that runs the one given to it.
+    """
+
+    home: Path
+    settings: Mapping[str, str]
+    python: Path = Path(sys.executable)
+    wrapper: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        return environment(self.home, self.settings)
+
+    def ask(self, program: str, *args: str | Path) -> Any:  # noqa: ANN401
+        """Run *program*, which leaves what it found in ``answer``."""
+        whole = f"import json, sys\n{program}\nprint(json.dumps(answer))\n"
+        said = run(*self.wrapper, self.python, "-c", whole, *args, env=self.env)
+        return json.loads(said.splitlines()[-1])
+
+
+@dataclass(frozen=True)
+class Store:
+    """One hubsync with a store of its own."""
+
+    root: Path
+    home: Path
+    wrapper: tuple[str, ...] = ()
+
+    @property
+    def cache(self) -> Path:
+        """The folder in the layout of the Hugging Face cache."""
+        return self.root / "hub"
+
+    def _command(self, *args: str | Path) -> list[str]:
+        command = (sys.executable, "-m", "hubsync", *args, "--root", self.root)
+        return [*self.wrapper, *map(str, command)]
+
+    def json(self, *args: str | Path, endpoint: str = "http://127.0.0.1:9") -> Json:
+        """Run a command; the last JSON object that it printed."""
+        env = environment(self.home, {"HF_ENDPOINT": endpoint})
+        said = run(*self._command(*args, "--json"), env=env)
+        answer: Json = json.loads(said.splitlines()[-1])
+        return answer
+
+    @contextlib.contextmanager
+    def serving(self, log: Path) -> Iterator[str]:
+        """Serve meanwhile, every request logged in *log*; the server's address."""
+        command = self._command("serve", "--port", "0", "--json", "--access-log")
+        with log.open("w") as errors:
+            server = subprocess.Popen(
+                command,
+                env=environment(self.home),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert server.stdout
+        try:
+            line = server.stdout.readline()
+            assert line, f"hubsync serve did not start:\n{log.read_text()}"
+            yield json.loads(line)["url"]
+            server.terminate()
+            assert server.wait(STOP_TIMEOUT_S) == 0, log.read_text()
+        finally:
+            server.kill()
+            server.wait(STOP_TIMEOUT_S)
+            server.stdout.close()
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A store that is being served, and the folders that went into it."""
+
+    store: Store
+    url: str
+    log: Path
+    model: Path
+    dataset: Path
+    commit: str
+    dev_commit: str
+    dataset_commit: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def requests(self) -> list[str]:
+        """``GET /path?query`` and the like, of every request so far."""
+        words = [line.split() for line in self.log.read_text().splitlines()]
+        lines = [word[0].rpartition(":")[2] + " " + word[1] for word in words if word]
+        return [line for line in lines if line.partition(" ")[0].isupper()]
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """The sha256 of every file in *folder* by its path."""
+    return {
+        str(path.relative_to(folder)): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".cache" not in path.relative_to(folder).parts
+    }
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
