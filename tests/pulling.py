@@ -53,14 +53,13 @@ class Mirror:
 
     def environment(self, **more: str) -> dict[str, str]:
         home = str(self.root.parent / f"{self.root.name}-home")
-        return clean_environment(
-            HF_ENDPOINT=self.endpoint,
-            HF_HOME=home,
-            HUBSYNC_ROOT=str(self.root),
-            HUBSYNC_STORE__RESERVE="0",
-            **self.settings,
-            **more,
-        )
+        ours = {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": home,
+            "HUBSYNC_ROOT": str(self.root),
+            "HUBSYNC_STORE__RESERVE": "0",
+        }
+        return clean_environment(**{**ours, **self.settings, **more})
 
     def run(
         self, *args: str, env: Mapping[str, str] | None = None

@@ -22,9 +22,6 @@ class Tree:
             (entry.path, entry.git_oid) for entry in self._files.values()
         )
 
-    def __len__(self) -> int:
-        return len(self._files)
-
     def is_file(self, path: str) -> bool:
         return path in self._files
 

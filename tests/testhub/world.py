@@ -130,6 +130,7 @@ class World:
         self._repos: dict[tuple[str, str], HubRepo] = {}
         self._moved: dict[tuple[str, str], str] = {}
         self._numbers = itertools.count(1)
+        self._gits: list[GitRepo] = []  # of deleted repos too: they are to be closed
         folder.mkdir(parents=True, exist_ok=True)
         self._load()
 
@@ -142,6 +143,7 @@ class World:
         git.path.parent.mkdir(exist_ok=True)
         git.init()
         repo = HubRepo(self, repo_type, name, hub_id, git, **more)
+        self._gits.append(git)
         with self._lock:
             self._repos[repo.key] = repo
             self._moved.pop(repo.key, None)
@@ -178,8 +180,8 @@ class World:
             return [one for one in self._repos.values() if one.repo_type == repo_type]
 
     def close(self) -> None:
-        for repo in list(self._repos.values()):
-            repo.git.close()
+        for git in self._gits:
+            git.close()
 
     def _save(self) -> None:
         rows = [
@@ -201,4 +203,5 @@ class World:
         for row in json.loads(saved.read_text("utf-8")):
             git = GitRepo(self.folder / "git" / f"{row['hub_id']}.git")
             repo = HubRepo(self, git=git, **row)
+            self._gits.append(git)
             self._repos[repo.key] = repo
