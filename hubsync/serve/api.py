@@ -142,9 +142,8 @@ class Api:
         params = _params(request)
         expand = [value for key, value in params if key in ("expand", "expand[]")]
         if unknown := sorted(set(expand) - _EXPANDABLE):
-            raise bad_request(
-                f"invalid expand {unknown[0]!r}: one of {', '.join(sorted(_EXPANDABLE))}"
-            )
+            allowed = ", ".join(sorted(_EXPANDABLE))
+            raise bad_request(f"invalid expand {unknown[0]!r}: one of {allowed}")
         info = await self.info(
             found.row,
             found.snapshot,

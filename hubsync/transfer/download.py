@@ -194,8 +194,8 @@ class Download:
             wait = min(top, self.options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         if wait > self.options.rate_limit_wait_max_s:
             raise UnavailableError(
-                f"cannot fetch {self.fetch.path} of {self.fetch.repo}: {later}; the hub "
-                f"wants {wait:.0f} s of silence",
+                f"cannot fetch {self.fetch.path} of {self.fetch.repo}: {later}; the "
+                f"hub wants {wait:.0f} s of silence",
                 hint="Try again later: what has arrived is kept and resumed.",
             )
         self.progress.note(f"{self.fetch.path}: {later}; again in {wait:.1f} s")

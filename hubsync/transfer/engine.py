@@ -97,9 +97,7 @@ class Engine:
 
 
 def _interleave(items: Sequence[Fetch]) -> list[Fetch]:
-    """Largest and smallest by turns: the long ones start early, and the small
-    ones use the time in which they run.
-    """
+    """Largest and smallest by turns: the long ones start early, the rest beside."""
     ordered = sorted(items, key=lambda item: -item.want.size_bytes)
     half = (len(ordered) + 1) // 2
     large, small = ordered[:half], ordered[half:][::-1]

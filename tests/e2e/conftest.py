@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from tests.e2e.stand import Client, Hub, Store, digests_of, environment
+from tests.e2e.stand import Client, Served, Store, digests_of, environment
 
 DATASET_CARD = """\
 ---
@@ -81,7 +81,7 @@ def _build_dev(model: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The store with acme/minilm, acme/small and datasets/acme/vega, served."""
     work = tmp_path_factory.mktemp("hub")
     (work / "home").mkdir()
@@ -99,7 +99,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     vega = store.json("add", dataset, "datasets/acme/vega", "-m", "Two tables")
     store.json("add", small, "acme/small", "-m", "A card only")
     with store.serving(work / "access.log") as url:
-        yield Hub(
+        yield Served(
             store=store,
             url=url,
             log=work / "access.log",
@@ -113,31 +113,31 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def client(hub: Hub, tmp_path: Path) -> Client:
+def client(served: Served, tmp_path: Path) -> Client:
     """The newest huggingface_hub and what builds on it, with an empty cache."""
     home = tmp_path / "home"
     home.mkdir()
-    return Client(home, {"HF_ENDPOINT": hub.url})
+    return Client(home, {"HF_ENDPOINT": served.url})
 
 
 @pytest.fixture
-def offline(hub: Hub, tmp_path: Path) -> Client:
+def offline(served: Served, tmp_path: Path) -> Client:
     """A client that has only the store's folder, and no server."""
     home = tmp_path / "offline-home"
     home.mkdir()
-    cache = {"HF_HUB_CACHE": str(hub.store.cache), "HF_HUB_OFFLINE": "1"}
+    cache = {"HF_HUB_CACHE": str(served.store.cache), "HF_HUB_OFFLINE": "1"}
     return Client(home, cache)
 
 
 @pytest.fixture
-def read_only(hub: Hub, tmp_path: Path) -> tuple[str, ...]:
+def read_only(served: Served, tmp_path: Path) -> tuple[str, ...]:
     """A command that runs another one, for which the hub's store is read-only."""
     if shutil.which("unshare") is None:
         pytest.skip("there is no unshare here")
-    shell = ("sh", "-c", _MOUNT_THEN_RUN, "sh", str(hub.store.root))
+    shell = ("sh", "-c", _MOUNT_THEN_RUN, "sh", str(served.store.root))
     for unshare in (("unshare", "-m"), ("unshare", "-m", "-r")):
         wrapper = (*unshare, *shell)
-        probe = f"! touch '{hub.store.root}/probe' 2>/dev/null"
+        probe = f"! touch '{served.store.root}/probe' 2>/dev/null"
         done = subprocess.run(
             [*wrapper, "sh", "-c", probe],
             env=environment(tmp_path),

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -125,7 +126,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Hub:
+class Served:
     """A store that is being served, and the folders that went into it."""
 
     store: Store
@@ -140,9 +141,13 @@ class Hub:
 
     def requests(self) -> list[str]:
         """``GET /path?query`` and the like, of every request so far."""
-        words = [line.split() for line in self.log.read_text().splitlines()]
-        lines = [word[0].rpartition(":")[2] + " " + word[1] for word in words if word]
-        return [line for line in lines if line.partition(" ")[0].isupper()]
+        return requests_in(self.log)
+
+
+def requests_in(log: Path) -> list[str]:
+    """The requests that an access log tells of: ``GET /path?query``."""
+    found = re.findall(r'method="(\w+)" target="([^"]*)"', log.read_text())
+    return [f"{method} {target}" for method, target in found]
 
 
 def digests_of(folder: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stand import BIN, OLD_PYTHON, Client, Hub, digests_of, run
+from tests.e2e.stand import BIN, OLD_PYTHON, Client, Served, digests_of, run
 
 pytestmark = pytest.mark.clients
 
@@ -46,48 +46,50 @@ answer = {
 """
 
 
-def _is_core(answer: dict[str, object], hub: Hub) -> None:
-    assert answer["config"] == (hub.model / "config.json").read_text()
+def _is_core(answer: dict[str, object], served: Served) -> None:
+    assert answer["config"] == (served.model / "config.json").read_text()
     assert answer["empty"] == ""
     assert answer["odd"] == "spaces, a hash, ümlauts\n"
     assert str(answer["dev"]).endswith("\nThis is the branch dev.\n")
-    assert sorted(map(str, answer["files"])) == sorted(hub.digests)  # type: ignore[call-overload]
-    assert sorted(map(str, answer["dataset"])) == sorted(digests_of(hub.dataset))  # type: ignore[call-overload]
+    assert sorted(map(str, answer["files"])) == sorted(served.digests)  # type: ignore[call-overload]
+    assert sorted(map(str, answer["dataset"])) == sorted(digests_of(served.dataset))  # type: ignore[call-overload]
 
 
-def test_hub_client_reads_single_files_and_lists_them(hub: Hub, client: Client) -> None:
-    _is_core(client.ask(CORE), hub)
+def test_hub_client_reads_single_files_and_lists_them(
+    served: Served, client: Client
+) -> None:
+    _is_core(client.ask(CORE), served)
 
 
 def test_hub_client_downloads_a_snapshot_whose_files_are_the_originals(
-    hub: Hub, client: Client
+    served: Served, client: Client
 ) -> None:
     folder = Path(client.ask(SNAPSHOT, "acme/minilm", "main"))
-    assert folder.name == hub.commit
-    assert digests_of(folder) == hub.digests
+    assert folder.name == served.commit
+    assert digests_of(folder) == served.digests
 
 
 def test_hub_client_downloads_no_file_again_when_its_cache_is_warm(
-    hub: Hub, client: Client
+    served: Served, client: Client
 ) -> None:
     first = client.ask(SNAPSHOT, "acme/minilm", "main")
-    before = len(hub.requests())
+    before = len(served.requests())
     assert client.ask(SNAPSHOT, "acme/minilm", "main") == first
-    later = hub.requests()[before:]
+    later = served.requests()[before:]
     assert later
     assert not [line for line in later if "/resolve/" in line]
 
 
 def test_hub_client_downloads_a_branch_by_name_and_by_commit(
-    hub: Hub, client: Client
+    served: Served, client: Client
 ) -> None:
     by_name = Path(client.ask(SNAPSHOT, "acme/minilm", "dev"))
-    assert by_name.name == hub.dev_commit
-    assert Path(client.ask(SNAPSHOT, "acme/minilm", hub.dev_commit)) == by_name
+    assert by_name.name == served.dev_commit
+    assert Path(client.ask(SNAPSHOT, "acme/minilm", served.dev_commit)) == by_name
     differing = {
         path
         for path, digest in digests_of(by_name).items()
-        if digest != hub.digests[path]
+        if digest != served.digests[path]
     }
     assert differing == {"README.md"}
 
@@ -105,7 +107,9 @@ def test_hub_client_raises_its_own_exceptions_for_what_is_not_there(
     ]
 
 
-def test_hub_client_sees_the_tree_and_paths_in_it(hub: Hub, client: Client) -> None:
+def test_hub_client_sees_the_tree_and_paths_in_it(
+    served: Served, client: Client
+) -> None:
     answer = client.ask("""
 from huggingface_hub import HfApi
 api = HfApi()
@@ -123,22 +127,22 @@ answer = {
     "last": [expanded.last_commit.oid, expanded.last_commit.title],
 }
 """)
-    size = (hub.model / "model.safetensors").stat().st_size
-    weights = ["model.safetensors", size, hub.digests["model.safetensors"]]
+    size = (served.model / "model.safetensors").stat().st_size
+    weights = ["model.safetensors", size, served.digests["model.safetensors"]]
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\n"
     weights.append(len(pointer) + len(f"size {size}\n"))
     odd = ["sub dir/a b#1.txt", 25, None, None]
     assert weights in answer["top"]
     assert ["1_Pooling", None, None, None] in answer["top"]
-    assert set(answer["all"]) == {*hub.digests, "1_Pooling", "sub dir"}
+    assert set(answer["all"]) == {*served.digests, "1_Pooling", "sub dir"}
     assert answer["sub"] == [odd]
     assert sorted(answer["paths"]) == sorted(
         [weights, ["1_Pooling", None, None, None], odd]
     )
-    assert answer["last"] == [hub.commit, "Publish MiniLM"]
+    assert answer["last"] == [served.commit, "Publish MiniLM"]
 
 
-def test_hub_client_sees_refs_and_commits(hub: Hub, client: Client) -> None:
+def test_hub_client_sees_refs_and_commits(served: Served, client: Client) -> None:
     answer = client.ask("""
 from huggingface_hub import HfApi
 refs = HfApi().list_repo_refs("acme/minilm")
@@ -151,16 +155,16 @@ answer = [
 """)
     branches, tags, commits = answer
     assert branches == {
-        "main": ["refs/heads/main", hub.commit],
-        "dev": ["refs/heads/dev", hub.dev_commit],
+        "main": ["refs/heads/main", served.commit],
+        "dev": ["refs/heads/dev", served.dev_commit],
     }
     assert tags == []
-    assert commits[0] == [hub.dev_commit, "Say which branch it is"]
-    assert commits[-1] == [hub.commit, "Publish MiniLM"]
+    assert commits[0] == [served.dev_commit, "Say which branch it is"]
+    assert commits[-1] == [served.commit, "Publish MiniLM"]
 
 
 def test_hub_client_reads_infos_with_card_and_file_digests(
-    hub: Hub, client: Client
+    served: Served, client: Client
 ) -> None:
     answer = client.ask("""
 from huggingface_hub import HfApi
@@ -177,15 +181,15 @@ answer = {
     "configs": [one["config_name"] for one in data.card_data.configs],
 }
 """)
-    assert answer["model"] == ["acme/minilm", hub.commit, "acme", False, False]
+    assert answer["model"] == ["acme/minilm", served.commit, "acme", False, False]
     assert answer["task"] == ["sentence-transformers", "apache-2.0", True]
     assert answer["dates"] == ["UTC", "UTC"]
-    assert set(answer["files"]) == set(hub.digests)
-    weights = hub.model / "model.safetensors"
-    digest = hub.digests[weights.name]
+    assert set(answer["files"]) == set(served.digests)
+    weights = served.model / "model.safetensors"
+    digest = served.digests[weights.name]
     assert answer["files"][weights.name] == [weights.stat().st_size, digest]
     assert answer["files"]["empty.txt"] == [0, None]
-    assert answer["dataset"] == ["acme/vega", hub.dataset_commit, "bsd-3-clause"]
+    assert answer["dataset"] == ["acme/vega", served.dataset_commit, "bsd-3-clause"]
     assert answer["configs"] == ["stocks", "weather", "columns"]
 
 
@@ -250,17 +254,17 @@ def old_client(client: Client) -> Client:
 
 
 def test_old_hub_client_reads_single_files_and_lists_them(
-    hub: Hub, old_client: Client
+    served: Served, old_client: Client
 ) -> None:
-    _is_core(old_client.ask(CORE), hub)
+    _is_core(old_client.ask(CORE), served)
 
 
 def test_old_hub_client_downloads_a_snapshot_whose_files_are_the_originals(
-    hub: Hub, old_client: Client
+    served: Served, old_client: Client
 ) -> None:
     folder = Path(old_client.ask(SNAPSHOT, "acme/minilm", "main"))
-    assert folder.name == hub.commit
-    assert digests_of(folder) == hub.digests
+    assert folder.name == served.commit
+    assert digests_of(folder) == served.digests
 
 
 def test_old_hub_client_raises_its_own_exceptions(old_client: Client) -> None:
@@ -271,19 +275,19 @@ def test_old_hub_client_raises_its_own_exceptions(old_client: Client) -> None:
 
 
 def test_hf_command_downloads_one_file_into_a_folder(
-    hub: Hub, client: Client, tmp_path: Path
+    served: Served, client: Client, tmp_path: Path
 ) -> None:
     here = tmp_path / "here"
     command = ("download", "acme/minilm", "config.json", "--local-dir", here)
     run(BIN / "hf", *command, env=client.env)
-    assert digests_of(here) == {"config.json": hub.digests["config.json"]}
+    assert digests_of(here) == {"config.json": served.digests["config.json"]}
 
 
 def test_hf_command_downloads_a_dataset(
-    hub: Hub, client: Client, tmp_path: Path
+    served: Served, client: Client, tmp_path: Path
 ) -> None:
     here = tmp_path / "here"
     command = ("download", "acme/vega", "--repo-type", "dataset", "--local-dir", here)
     run(BIN / "hf", *command, env=client.env)
-    assert digests_of(here) == digests_of(hub.dataset)
+    assert digests_of(here) == digests_of(served.dataset)
     shutil.rmtree(here)

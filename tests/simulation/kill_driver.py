@@ -40,7 +40,8 @@ def one_round(root: str, repo: str, after_s: float) -> str:
 def main() -> None:
     root, repo = sys.argv[1:3]
     for line in sys.stdin:
-        print(one_round(root, repo, float(line)), flush=True)
+        sys.stdout.write(one_round(root, repo, float(line)) + "\n")
+        sys.stdout.flush()
 
 
 main()

@@ -101,7 +101,6 @@ def test_a_pull_killed_at_200_random_moments_ends_byte_equal(tmp_path: Path) -> 
                 _no_half_revision(mirror.root, repo.name, commit, files)
             driver.close()
             _complete(mirror, repo.name, commit, files)
-    print(f"{kills} kills in {generation} pulls")
 
 
 def _nothing_twice(hub: TestHub, before: set[str]) -> None:

@@ -82,7 +82,7 @@ class GitRepo:
         """Every ref and the commit it points at."""
         lines = self._run(["for-each-ref", "--format=%(refname) %(objectname)"])
         pairs = (line.rsplit(" ", 1) for line in lines.decode().splitlines())
-        return {name: sha for name, sha in pairs}
+        return {name: sha for name, sha in pairs}  # noqa: C416 - pairs are lists
 
     def set_ref(self, ref: str, sha: str) -> None:
         self._run(["update-ref", ref, sha])

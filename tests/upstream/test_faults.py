@@ -202,7 +202,7 @@ def test_a_full_disk_is_exit_code_7_and_can_be_resumed(
     # A limit on file size is what this process can set without being root.
     limited = (
         "import resource, sys, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY));"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, resource.RLIM_INFINITY));"
         "from hubsync.cli.main import main; main(['pull', 'acme/tiny'])"
     )
     done = subprocess.run(

@@ -1,0 +1,78 @@
+"""The JavaScript client, @huggingface/hub, on Node.js."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stand import CLIENTS, JS_CLIENT, Client, Json, Served, digests_of, run
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.fixture(scope="module")
+def answer(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Json:
+    """What tests/clients/hub.mjs found."""
+    if not JS_CLIENT.exists() or shutil.which("node") is None:
+        pytest.skip("no @huggingface/hub in .venvs/js: run tests/clients/install.sh")
+    work = tmp_path_factory.mktemp("js")
+    arguments = (JS_CLIENT, served.url, work / "cache")
+    env = Client(work, {}).env
+    found: Json = json.loads(run("node", CLIENTS / "hub.mjs", *arguments, env=env))
+    return found
+
+
+def test_javascript_client_reads_the_model_info(served: Served, answer: Json) -> None:
+    assert answer["info"] == {
+        "name": "acme/minilm",
+        "sha": served.commit,
+        "library": "sentence-transformers",
+    }
+    assert answer["noRepo"].endswith(" 404")
+
+
+def test_javascript_client_lists_files_and_paths(served: Served, answer: Json) -> None:
+    files = {one["path"]: one for one in answer["files"]}
+    plain = {path for path, one in files.items() if one["type"] == "file"}
+    assert plain == set(served.digests)
+    assert set(files) - plain == {"1_Pooling", "sub dir"}
+    digest = served.digests["model.safetensors"]
+    assert files["model.safetensors"]["lfs"]["oid"] == digest
+    assert {"1_Pooling", "config.json"} <= set(answer["top"])
+    assert "1_Pooling/config.json" not in answer["top"]
+    assert sorted(answer["dataset"]) == sorted(digests_of(served.dataset))
+    paths = {one["path"]: one["type"] for one in answer["paths"]}
+    assert paths == {
+        "config.json": "file",
+        "model.safetensors": "file",
+        "1_Pooling": "directory",
+    }
+
+
+def test_javascript_client_downloads_plain_lfs_empty_and_oddly_named_files(
+    served: Served, answer: Json
+) -> None:
+    weights = served.model / "model.safetensors"
+    assert answer["config"] == (served.model / "config.json").read_text()
+    assert answer["dev"].endswith("\nThis is the branch dev.\n")
+    assert answer["odd"] == "spaces, a hash, ümlauts\n"
+    assert answer["weights"] == served.digests[weights.name]
+    assert answer["part"] == weights.read_bytes()[1000:1016].hex()
+    assert answer["pointer"].startswith("version https://git-lfs.github.com/spec/v1\n")
+    assert answer["empty"] == [0, ""]
+    assert answer["absent"] is None
+    assert answer["exists"] == [True, True, False]
+
+
+def test_javascript_client_lists_models(answer: Json) -> None:
+    assert sorted(answer["models"]) == ["acme/minilm", "acme/small"]
+    assert answer["tagged"] == ["acme/small"]
+
+
+def test_javascript_client_downloads_a_whole_snapshot(
+    served: Served, answer: Json
+) -> None:
+    folder = Path(answer["snapshot"])
+    assert folder.name == served.commit
+    assert digests_of(folder) == served.digests

@@ -1,0 +1,130 @@
+"""Libraries on top of huggingface_hub: file system, transformers, datasets."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stand import Client, Served
+
+pytestmark = pytest.mark.clients
+
+SENTENCE = "No wrong byte is ever served."
+IDS = [101, 2053, 3308, 24880, 2003, 2412, 2366, 1012, 102]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_hf_file_system_lists_and_globs(served: Served, client: Client) -> None:
+    answer = client.ask("""
+from huggingface_hub import HfFileSystem
+fs = HfFileSystem()
+answer = {
+    "ls": fs.ls("acme/minilm", detail=False),
+    "dev": fs.ls("acme/minilm@dev/sub dir", detail=False),
+    "glob": fs.glob("acme/minilm/**/config*.json"),
+    "data": fs.glob("datasets/acme/vega/**.csv"),
+    "find": fs.find("acme/minilm"),
+}
+""")
+    assert "acme/minilm/1_Pooling" in answer["ls"]
+    assert answer["dev"] == ["acme/minilm@dev/sub dir/a b#1.txt"]
+    assert sorted(answer["glob"]) == [
+        "acme/minilm/1_Pooling/config.json",
+        "acme/minilm/config.json",
+        "acme/minilm/config_sentence_transformers.json",
+    ]
+    assert sorted(answer["data"]) == [
+        "datasets/acme/vega/csv/seattle-weather.csv",
+        "datasets/acme/vega/csv/stocks.csv",
+    ]
+    assert sorted(answer["find"]) == sorted(f"acme/minilm/{p}" for p in served.digests)
+
+
+def test_hf_file_system_reads_whole_files_and_parts(
+    served: Served, client: Client
+) -> None:
+    answer = client.ask("""
+from huggingface_hub import HfFileSystem
+fs = HfFileSystem()
+weights = "acme/minilm/model.safetensors"
+with fs.open(weights, "rb", block_size=1 << 16) as file:
+    file.seek(50_000_000)
+    middle = file.read(64).hex()
+    file.seek(-16, 2)
+    end = file.read().hex()
+info = fs.info(weights)
+answer = {
+    "info": [info["type"], info["size"], info["lfs"]["sha256"]],
+    "folder": fs.info("acme/minilm/1_Pooling")["type"],
+    "exists": [fs.exists(f"acme/minilm/{p}") for p in ("empty.txt", "no", "sub dir")],
+    "cat": fs.cat_file("acme/minilm/sub dir/a b#1.txt").decode(),
+    "slice": fs.cat_file(weights, start=100, end=132).hex(),
+    "empty": fs.cat_file("acme/minilm/empty.txt").decode(),
+    "parts": [middle, end],
+}
+""")
+    data = (served.model / "model.safetensors").read_bytes()
+    digest = served.digests["model.safetensors"]
+    assert answer["info"] == ["file", len(data), digest]
+    assert answer["folder"] == "directory"
+    assert answer["exists"] == [True, False, True]
+    assert answer["cat"] == "spaces, a hash, ümlauts\n"
+    assert answer["slice"] == data[100:132].hex()
+    assert answer["empty"] == ""
+    assert answer["parts"] == [data[50_000_000:50_000_064].hex(), data[-16:].hex()]
+
+
+def test_transformers_tokenizes_with_a_model_by_name(client: Client) -> None:
+    program = """
+from transformers import AutoConfig, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained("acme/minilm")
+config = AutoConfig.from_pretrained("acme/minilm", revision="dev")
+answer = [tokenizer(sys.argv[1])["input_ids"], config.hidden_size]
+"""
+    assert client.ask(program, SENTENCE) == [IDS, 384]
+
+
+def test_tokenizers_tokenizes_with_a_model_by_name(client: Client) -> None:
+    program = """
+from tokenizers import Tokenizer
+found = Tokenizer.from_pretrained("acme/minilm").encode(sys.argv[1])
+answer = [i for i, seen in zip(found.ids, found.attention_mask) if seen]
+"""
+    assert client.ask(program, SENTENCE) == IDS
+
+
+def test_datasets_loads_every_configuration(served: Served, client: Client) -> None:
+    answer = client.ask("""
+from datasets import get_dataset_config_names, load_dataset
+answer = {"names": get_dataset_config_names("acme/vega")}
+for name in ("stocks", "weather", "columns"):
+    loaded = load_dataset("acme/vega", name)
+    answer[name] = [list(loaded), len(loaded["train"]), loaded["train"][0]]
+answer["default"] = len(load_dataset("acme/vega", split="train"))
+""")
+    stocks = _rows(served.dataset / "csv" / "stocks.csv")
+    weather = _rows(served.dataset / "csv" / "seattle-weather.csv")
+    assert answer["names"] == ["stocks", "weather", "columns"]
+    first = {"symbol": "MSFT", "date": "Jan 1 2000", "price": 39.81}
+    assert answer["stocks"] == [["train"], len(stocks), first]
+    assert answer["columns"] == answer["stocks"]
+    assert answer["default"] == len(stocks)
+    assert answer["weather"][:2] == [["train"], len(weather)]
+    assert answer["weather"][2]["weather"] == "drizzle"
+
+
+def test_datasets_streams_without_downloading(served: Served, client: Client) -> None:
+    answer = client.ask("""
+from datasets import load_dataset
+def streamed(name):
+    rows = load_dataset("acme/vega", name, split="train", streaming=True)
+    return [[row["symbol"], row["date"], str(row["price"])] for row in rows]
+answer = [streamed("stocks"), streamed("columns")]
+""")
+    rows = _rows(served.dataset / "csv" / "stocks.csv")
+    expected = [[r["symbol"], r["date"], str(float(r["price"]))] for r in rows]
+    assert answer == [expected, expected]
