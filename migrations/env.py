@@ -3,6 +3,11 @@
 `hubsync db upgrade` passes its open connection, which holds the lock.  For the
 developer's own commands, name the catalog:
 ``alembic -x url=sqlite:///catalog.db revision --autogenerate --rev-id 0002 -m what``
+
+Two things that batch mode (SQLite makes the table anew) forgets unless told, and
+the drift test finds: ``batch_alter_table("repos", table_kwargs={
+"sqlite_autoincrement": True})``, the same for commits, and for file_spans
+``table_kwargs={"sqlite_with_rowid": False}``.
 """
 
 from alembic import context

@@ -62,7 +62,11 @@ class CatalogAddress:
         """For messages: no password, and no query, which may hold one as well."""
         if self.path is not None:
             return str(self.path)
-        return self.url.set(password=None, query={}).render_as_string()
+        url = self.url
+        shown = URL.create(
+            "postgresql", url.username, None, url.host, url.port, url.database
+        )
+        return shown.render_as_string()
 
 
 def sqlite_url(path: Path) -> str:

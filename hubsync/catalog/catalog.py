@@ -54,7 +54,7 @@ class Catalog:
         Args:
             url: ``sqlite:////folder/catalog.db`` (`sqlite_url` writes one) or
                 ``postgresql://user@host/database``.
-            read_only: write nothing, not even beside the file; the catalog
+            read_only: change nothing, and need no permission to; the catalog
                 must be there.
 
         Raises:

@@ -36,6 +36,12 @@ class Session:
         self.address, self.read_only = address, read_only
         self.engine = make_engine(address, read_only=read_only)
         self._writer = self.engine.execution_options(hubsync_write=True)
+        # SQLite's transactions all see one state; PostgreSQL's do if asked to.
+        self._reader = (
+            self.engine
+            if address.path
+            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         # SQLite lets one write at a time and makes the others poll; in one
         # process a lock hands over at once and in turn.
         self._turn: contextlib.AbstractContextManager[object] = (
@@ -51,7 +57,7 @@ class Session:
     def reading(self) -> Iterator[Connection]:
         """A connection whose statements all see the same state."""
         try:
-            with self.engine.connect() as connection:
+            with self._reader.connect() as connection:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise explain(error, str(self.address)) from error

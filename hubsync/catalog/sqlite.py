@@ -10,6 +10,7 @@ from pathlib import Path
 from hubsync.catalog.errors import CatalogAddressError, CatalogReadOnlyError
 
 BUSY_TIMEOUT_S = 30.0
+VERSION_MIN = (3, 35)  # RETURNING
 
 
 class FrozenConnection(sqlite3.Connection):
@@ -32,10 +33,26 @@ def connect(
     """A connection in autocommit mode, usable from any one thread at a time.
 
     Raises:
-        sqlite3.Error: as it comes; CatalogAddressError: reading a missing file.
+        sqlite3.Error: as it comes.
+        CatalogAddressError: the file or its folder is not there.
     """
-    if read_only:
-        return _connect_read_only(path)
+    if sqlite3.sqlite_version_info < VERSION_MIN:
+        raise CatalogAddressError(
+            f"Python was built with SQLite {sqlite3.sqlite_version}, "
+            f"the catalog needs {'.'.join(map(str, VERSION_MIN))}",
+            hint="Use a newer Python, or keep the catalog in PostgreSQL.",
+        )
+    try:
+        if read_only:
+            return _connect_read_only(path)
+        return _connect(path, foreign_keys=foreign_keys)
+    except OSError as error:
+        raise CatalogAddressError(
+            f"cannot open the catalog {path}: {error.strerror}"
+        ) from error
+
+
+def _connect(path: Path, *, foreign_keys: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path,
         timeout=BUSY_TIMEOUT_S,

@@ -1,120 +1,58 @@
-"""The Hub's routes, one method each."""
+"""The routes about one repo, one method each."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from collections.abc import Awaitable, Callable, Hashable
 
 import orjson
 from aiohttp import web
 
-from hubsync.catalog.rows import RepoRow, SnapshotRow
+from hubsync.catalog.rows import RepoRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import DEFAULT_BRANCH
-from hubsync.model.snapshot import HeldEntry
-from hubsync.serve.cards import card_of
-from hubsync.serve.errors import (
-    bad_request,
-    no_entry,
-    no_repo,
-    no_revision,
-    no_route,
-    not_held,
-)
-from hubsync.serve.files import FileSender, file_headers
-from hubsync.serve.library import Library, hub_id
-from hubsync.serve.listing import Listed, Query, item_keys, shape
+from hubsync.serve.contents import Contents
+from hubsync.serve.errors import no_entry, no_repo, no_revision, no_route
+from hubsync.serve.found import Found, elsewhere
+from hubsync.serve.info import info_of, list_of
+from hubsync.serve.library import Library, Page, snapshot_key
+from hubsync.serve.listing import Query, check_expand
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.query import (
+    asked_paths,
+    flag,
+    json_response,
+    next_link,
+    number,
+    params_of,
+    value,
+    values,
+)
 from hubsync.serve.routing import Route
-from hubsync.serve.tree import CursorError, Tree, page_of
-from hubsync.wire.hf import emit_commit, emit_info, emit_refs
-from hubsync.wire.lfs import emit_pointer
-from hubsync.wire.ranges import matches_any
+from hubsync.serve.tree import TreeQuery
+from hubsync.wire.hf import emit_commit, emit_refs
 
 COMMITS_A_PAGE = 50
 COMMITS_A_PAGE_MAX = 1000
-PATHS_MAX = 2000
-_EXPANDABLE = frozenset(
-    [
-        "author",
-        "baseModels",
-        "cardData",
-        "childrenModelCount",
-        "citation",
-        "config",
-        "createdAt",
-        "datasets",
-        "description",
-        "disabled",
-        "downloads",
-        "downloadsAllTime",
-        "evalResults",
-        "gated",
-        "gguf",
-        "inference",
-        "inferenceProviderMapping",
-        "lastModified",
-        "library_name",
-        "likes",
-        "mainSize",
-        "mask_token",
-        "model-index",
-        "models",
-        "paperswithcode_id",
-        "pipeline_tag",
-        "private",
-        "region",
-        "resourceGroup",
-        "runtime",
-        "safetensors",
-        "sdk",
-        "sha",
-        "siblings",
-        "spaces",
-        "subdomain",
-        "tags",
-        "transformersInfo",
-        "trendingScore",
-        "usedStorage",
-        "widgetData",
-        "xetEnabled",
-    ]
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A route, and what it names."""
-
-    route: Route
-    row: RepoRow
-    snapshot: SnapshotRow
-
-    @property
-    def commit(self) -> str:
-        return self.snapshot.commit.oid
+Answer = Callable[[web.Request, Found], Awaitable[web.StreamResponse]]
 
 
 class Api:
     """Answers about one repo, and about all of a type."""
 
     def __init__(
-        self, library: Library, sender: FileSender, options: ServeOptions
+        self, library: Library, contents: Contents, options: ServeOptions
     ) -> None:
-        self._library, self._sender, self._options = library, sender, options
-        self._verbs: dict[
-            str, Callable[[web.Request, Found], Awaitable[web.StreamResponse]]
-        ] = {
+        self._library, self._options = library, options
+        self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
+        self._of_snapshot: dict[str, Answer] = {
             "info": self._info,
             "revision": self._info,
             "tree": self._tree,
             "treesize": self._treesize,
             "paths-info": self._paths_info,
-            "refs": self._refs,
             "commits": self._commits,
-            "auth-check": self._auth_check,
-            "resolve": self._resolve,
-            "raw": self._raw,
+            "resolve": contents.resolve,
+            "raw": contents.raw,
         }
 
     async def answer(self, request: web.Request, route: Route) -> web.StreamResponse:
@@ -123,257 +61,138 @@ class Api:
         Raises:
             Problem: the Hub's own error for it.
         """
-        row = await self._library.repo(route.repo_type, route.name)
+        library = self._library
+        row = await library.ask(library.repo, route.repo_type, route.name)
         if row is None:
             raise no_repo(route.repo_type, route.name)
         if row.repo.name != route.name:
-            return _elsewhere(request, route, row)
-        if route.verb not in self._verbs:
+            return elsewhere(request, route, row)
+        if of_repo := self._of_repo.get(route.verb):
+            return await of_repo(request, row)
+        of_snapshot = self._of_snapshot.get(route.verb)
+        if of_snapshot is None:
             raise no_route()
-        revision = route.revision or DEFAULT_BRANCH
-        snapshot = await self._library.snapshot(row, revision)
-        if snapshot is None and route.revision is None:
-            snapshot = await self._library.snapshot(row, "HEAD")
+        snapshot = await library.ask(library.snapshot, row, route.revision)
         if snapshot is None:
-            raise no_revision(revision)
-        return await self._verbs[route.verb](request, Found(route, row, snapshot))
+            raise no_revision(route.revision or DEFAULT_BRANCH)
+        return await of_snapshot(request, Found(route, row, snapshot))
+
+    async def list_repos(
+        self, request: web.Request, repo_type: RepoType
+    ) -> web.StreamResponse:
+        """``GET /api/{type}``."""
+        query = Query.read(params_of(request))
+        items, following = await self._library.ask_slowly(
+            list_of, self._library, query, repo_type
+        )
+        headers = {}
+        if following is not None:
+            change = {"cursor": str(following)}
+            headers = next_link(request, self._options, change)
+        return json_response(items, headers)
+
+    async def _refs(self, request: web.Request, row: RepoRow) -> web.StreamResponse:
+        refs = await self._library.ask(self._library.catalog.refs, row)
+        wants_prs = bool(flag(params_of(request), "include_prs"))
+        targets = {one.name: one.commit for one in refs}
+        return json_response(emit_refs(targets, pull_requests=wants_prs))
+
+    async def _auth_check(
+        self, request: web.Request, row: RepoRow
+    ) -> web.StreamResponse:
+        return web.Response(text="OK")  # who may reach the mirror may read it all
 
     async def _info(self, request: web.Request, found: Found) -> web.StreamResponse:
-        params = _params(request)
-        expand = [value for key, value in params if key in ("expand", "expand[]")]
-        if unknown := sorted(set(expand) - _EXPANDABLE):
-            allowed = ", ".join(sorted(_EXPANDABLE))
-            raise bad_request(f"invalid expand {unknown[0]!r}: one of {allowed}")
-        info = await self.info(
-            found.row,
-            found.snapshot,
-            blobs=dict(params).get("blobs", "").lower() == "true",
-            expand=expand or None,
-        )
-        return _json(info, {"X-Repo-Commit": found.commit})
+        params = params_of(request)
+        blobs = bool(flag(params, "blobs"))
+        expand = check_expand(values(params, "expand"))
+        row = found.row
+        said = (row.card_json, row.hub_id, row.recorded_at)
+        key = (*snapshot_key(row, found.snapshot), *said, blobs)
 
-    async def info(
-        self,
-        row: RepoRow,
-        snapshot: SnapshotRow,
-        *,
-        blobs: bool = False,
-        expand: list[str] | None = None,
-    ) -> dict[str, object]:
-        """The info object of one snapshot."""
-        entries = await self._library.entries(snapshot)
-        return emit_info(
-            name=row.repo.name,
-            repo_type=row.repo.repo_type,
-            hub_id=hub_id(row),
-            sha=snapshot.commit.oid,
-            card=card_of(row, entries, self._library.blobs),
-            siblings=[one.entry for one in entries],
-            last_modified=snapshot.commit.committed_at or snapshot.recorded_at,
-            created_at=row.recorded_at,
-            blobs=blobs,
-            expand=expand,
-        )
+        def build() -> tuple[bytes, None]:
+            info = info_of(
+                self._library, row, found.snapshot, blobs=blobs, expand=expand or None
+            )
+            return orjson.dumps(info), None
+
+        body, _ = await self._kept(found, None if expand else key, build)
+        return json_response(body, found.commit_header)
+
+    async def _kept(
+        self, found: Found, key: tuple[Hashable, ...] | None, build: Callable[[], Page]
+    ) -> Page:
+        """What was built for *key* before; None: it is not worth keeping."""
+        pages = self._library.pages
+        page = pages.get(key) if key else None
+        if page is None:
+            page = await self._library.ask_of(found.snapshot, build)
+            if key:
+                pages.put(key, page)
+        return page
 
     async def _tree(self, request: web.Request, found: Found) -> web.StreamResponse:
-        one = dict(_params(request))
-        recursive = one.get("recursive", "").lower() in ("true", "1")
-        expand = one.get("expand", "").lower() in ("true", "1")
-        limit, cursor = _limit(one), one.get("cursor")
-        path = found.route.path
-        key = ("tree", found.snapshot.id, path, recursive, expand, limit, cursor)
-        headers = {"X-Repo-Commit": found.commit}
-        cached = self._library.cache.get(key)
-        if cached is not None and limit is None and cursor is None:
-            return _body(cached, headers)
-        tree = await self._whole_tree(found)
-        # Only the empty repo has no folder at all.
-        if not tree.is_folder(path) and path:
-            raise no_entry(path, found.route.revision or "", found.commit)
-        rows = tree.rows(path, recursive=recursive, expand=expand)
-        try:
-            page, following = page_of(rows, limit, cursor)
-        except CursorError:
-            raise bad_request(f"invalid cursor {cursor!r}") from None
-        if following is not None:
-            headers["Link"] = self._next(request, {"cursor": following})
-        body = orjson.dumps(page)
-        if limit is None and cursor is None:
-            self._library.cache.put(key, body)
-        return _body(body, headers)
+        params = params_of(request)
+        asked = TreeQuery(
+            found.route.path,
+            recursive=bool(flag(params, "recursive")),
+            expand=bool(flag(params, "expand")),
+            limit=number(params, "limit", minimum=1),
+            cursor=value(params, "cursor"),
+        )
+        # Pages by cursor are not kept: anybody can think of any number of those.
+        key = (*snapshot_key(found.row, found.snapshot), asked)
 
-    async def _whole_tree(self, found: Found) -> Tree:
-        entries = await self._library.entries(found.snapshot)
-        return Tree(entries, found.snapshot.commit)
+        def build() -> Page:
+            tree = self._library.tree(found.row, found.snapshot)
+            if not tree.is_folder(asked.path):
+                raise no_entry(asked.path, found.revision, found.commit)
+            page, following = tree.page(asked)
+            return orjson.dumps(page), following
+
+        body, following = await self._kept(
+            found, key if asked.cursor is None else None, build
+        )
+        headers = found.commit_header
+        if following is not None:
+            headers |= next_link(request, self._options, {"cursor": following})
+        return json_response(body, headers)
 
     async def _treesize(self, request: web.Request, found: Found) -> web.StreamResponse:
-        tree = await self._whole_tree(found)
-        path = found.route.path
-        if path and not tree.is_folder(path):
-            raise no_entry(path, found.route.revision or "", found.commit)
-        return _json({"path": f"/{path}", "size": tree.size_bytes(path)})
+        library, path = self._library, found.route.path
+        tree = await library.ask_of(
+            found.snapshot, library.tree, found.row, found.snapshot
+        )
+        if not tree.is_folder(path):
+            raise no_entry(path, found.revision, found.commit)
+        return json_response({"path": f"/{path}", "size": tree.size_bytes(path)})
 
     async def _paths_info(
         self, request: web.Request, found: Found
     ) -> web.StreamResponse:
         if request.method != "POST":
             raise no_route()
-        paths, expand = await _asked_paths(request)
-        if len(paths) > PATHS_MAX:
-            raise web.HTTPRequestEntityTooLarge(PATHS_MAX, len(paths))
-        tree = await self._whole_tree(found)
-        rows = [
-            tree.row(path, expand=expand)
-            for path in paths
-            if tree.is_file(path) or (path and tree.is_folder(path))
-        ]
-        return _json(rows, {"X-Repo-Commit": found.commit})
-
-    async def _refs(self, request: web.Request, found: Found) -> web.StreamResponse:
-        refs = await self._library.refs(found.row)
-        wants_prs = dict(_params(request)).get("include_prs") in ("1", "true", "True")
-        return _json(
-            emit_refs({one.name: one.commit for one in refs}, pull_requests=wants_prs)
+        paths, expand = await asked_paths(request, self._options)
+        library = self._library
+        tree = await library.ask_of(
+            found.snapshot, library.tree, found.row, found.snapshot
         )
+        asked = [path.strip("/") for path in paths]
+        rows = [tree.row(path, expand=expand) for path in asked if tree.has(path)]
+        return json_response(rows, found.commit_header)
 
     async def _commits(self, request: web.Request, found: Found) -> web.StreamResponse:
-        one = dict(_params(request))
-        limit = min(_limit(one) or COMMITS_A_PAGE, COMMITS_A_PAGE_MAX)
-        page = int(text) if (text := one.get("p", "0")).isdigit() else 0
+        params = params_of(request)
+        limit = number(params, "limit", minimum=1) or COMMITS_A_PAGE
+        limit, page = min(limit, COMMITS_A_PAGE_MAX), number(params, "p") or 0
+        recorded = await self._library.ask(self._library.catalog.snapshots, found.row)
         # Recorded versions up to the one asked for: what came after it in our
         # order of recording is not its history.
-        history = [
-            snapshot
-            for snapshot in await self._library.snapshots(found.row)
-            if snapshot.seq <= found.snapshot.seq
-        ]
+        history = [one for one in recorded if one.seq <= found.snapshot.seq]
         start = page * limit
-        rows = [emit_commit(snap.commit) for snap in history[start : start + limit]]
-        headers = {"X-Total-Count": str(len(history)), "X-Repo-Commit": found.commit}
+        rows = [emit_commit(one.commit) for one in history[start : start + limit]]
+        headers = {**found.commit_header, "X-Total-Count": str(len(history))}
         if start + limit < len(history):
             following = {"p": str(page + 1), "limit": str(limit)}
-            headers["Link"] = self._next(request, following)
-        return _json(rows, headers)
-
-    async def _auth_check(
-        self, request: web.Request, found: Found
-    ) -> web.StreamResponse:
-        return web.Response(text="OK")
-
-    async def _resolve(self, request: web.Request, found: Found) -> web.StreamResponse:
-        one = await self._entry(found)
-        if not one.held:
-            raise not_held(one.entry.path, found.commit)
-        etag = one.entry.lfs.hex if one.entry.lfs else one.entry.git_oid.hex
-        headers = {
-            "X-Repo-Commit": found.commit,
-            "X-Linked-Size": str(one.entry.size_bytes),
-            "X-Linked-Etag": f'"{etag}"',
-        }
-        return await self._sender.send(request, one, etag, headers)
-
-    async def _raw(self, request: web.Request, found: Found) -> web.StreamResponse:
-        one = await self._entry(found)
-        etag, headers = one.entry.git_oid.hex, {"X-Repo-Commit": found.commit}
-        if one.entry.lfs is None:
-            if not one.held:
-                raise not_held(one.entry.path, found.commit)
-            return await self._sender.send(request, one, etag, headers)
-        headers |= {**file_headers(one.entry.path), "ETag": f'"{etag}"'}
-        headers["Content-Type"] = "text/plain; charset=utf-8"
-        if matches_any(request.headers.get("If-None-Match"), etag):
-            return web.Response(status=304, headers=headers)
-        body = emit_pointer(one.entry.lfs, one.entry.size_bytes)
-        return web.Response(body=body, headers=headers)
-
-    async def _entry(self, found: Found) -> HeldEntry:
-        path = found.route.path
-        one = await self._library.entry(found.snapshot, path)
-        if one is None:
-            revision = found.route.revision or DEFAULT_BRANCH
-            raise no_entry(path, revision, found.commit, file=True)
-        return one
-
-    async def list_repos(
-        self, request: web.Request, repo_type: RepoType
-    ) -> web.StreamResponse:
-        """``GET /api/{type}s``."""
-        query = Query.read(_params(request))
-        listed = []
-        for row in await self._library.repos(repo_type):
-            head = await self._library.snapshot(row, "HEAD")
-            if head is not None:
-                listed.append(Listed(row, head, row.card))
-        page, following = query.select(listed)
-        keys = item_keys(query, repo_type)
-        items = []
-        for one in page:
-            info = await self.info(one.row, one.head)
-            items.append(shape(info, keys, one))
-        headers = {}
-        if following is not None:
-            headers["Link"] = self._next(request, {"cursor": str(following)})
-        return _json(items, headers)
-
-    def _next(self, request: web.Request, change: Mapping[str, str]) -> str:
-        """A Link to the same listing, absolute: some clients follow no other."""
-        base = self._options.base_url or f"{request.scheme}://{request.host}"
-        kept = [(key, value) for key, value in _params(request) if key not in change]
-        raw_path = request.raw_path.partition("?")[0]
-        query = urlencode(kept + [(k, v) for k, v in change.items() if k != "cursor"])
-        if "cursor" in change:
-            query += ("&" if query else "") + "cursor=" + quote(change["cursor"], "%")
-        return f'<{base.rstrip("/")}{raw_path}?{query}>; rel="next"'
-
-
-def _elsewhere(request: web.Request, route: Route, row: RepoRow) -> web.Response:
-    """The Hub's answer for a renamed repo or a name in other case."""
-    _, _, query = request.raw_path.partition("?")
-    location = route.shape.replace("{}", row.repo.name, 1)
-    if query:
-        location += f"?{query}"
-    return web.Response(status=307, headers={"Location": location})
-
-
-def _params(request: web.Request) -> list[tuple[str, str]]:
-    _, _, query = request.raw_path.partition("?")
-    return parse_qsl(query, keep_blank_values=True)
-
-
-def _limit(one: Mapping[str, str]) -> int | None:
-    text = one.get("limit")
-    if text is None:
-        return None
-    if not text.isdigit() or not 0 < int(text) < 10**9:
-        raise bad_request(f"invalid limit {text!r}")
-    return int(text)
-
-
-async def _asked_paths(request: web.Request) -> tuple[list[str], bool]:
-    """``(paths, expand)`` of a paths-info body, as a form or as JSON."""
-    raw = await request.read()
-    if request.content_type == "application/json":
-        try:
-            body: Any = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise bad_request("the body is not JSON") from None
-        paths = body.get("paths") if isinstance(body, dict) else None
-        if isinstance(paths, str):
-            paths = [paths]
-        if not isinstance(paths, list) or not all(isinstance(p, str) for p in paths):
-            raise bad_request('the body must be {"paths": ["…"]}')
-        return paths, bool(body.get("expand"))
-    form = parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True)
-    paths = [value for key, value in form if key in ("paths", "paths[]")]
-    return paths, dict(form).get("expand", "").lower() in ("true", "1")
-
-
-def _json(value: object, headers: Mapping[str, str] | None = None) -> web.Response:
-    return _body(orjson.dumps(value), headers or {})
-
-
-def _body(body: bytes, headers: Mapping[str, str]) -> web.Response:
-    return web.Response(
-        body=body,
-        headers={"Content-Type": "application/json; charset=utf-8", **headers},
-    )
+            headers |= next_link(request, self._options, following)
+        return json_response(rows, headers)

@@ -1,15 +1,15 @@
 """What is said of a repo besides its files: the hub's card, or the README's."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 
 import yaml
 
-from hubsync.catalog.rows import RepoRow
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
+from hubsync.wire.hf_fields import INT_MAX
 
 FRONT_MATTER_BYTES_MAX = 64 * 1024
+DEPTH_MAX = 20
 _MARK = b"---"
 
 
@@ -23,13 +23,12 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def card_of(
-    row: RepoRow, entries: Sequence[HeldEntry], blobs: BlobStore
+    hub_card: Mapping[str, object], readme: HeldEntry | None, blobs: BlobStore
 ) -> Mapping[str, object]:
     """The hub's own card if it gave one, else what the README's front matter says."""
-    card = {key: value for key, value in row.card.items() if "xet" not in key.lower()}
-    if card:
-        return card
-    readme = next((one for one in entries if one.entry.path == "README.md"), None)
+    if hub_card:
+        # The mirror's files are fetched over plain HTTP, whatever the hub offers.
+        return {k: value for k, value in hub_card.items() if "xet" not in k.lower()}
     data = _front_matter(readme, blobs) if readme and readme.digest else {}
     if not data:
         return {}
@@ -56,21 +55,27 @@ def _front_matter(readme: HeldEntry, blobs: BlobStore) -> dict[str, object]:
         data = yaml.load(text.decode(), _PlainLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}  # somebody's typing error: the Hub shows such a card as empty too
-    return _jsonable(data) if isinstance(data, dict) else {}
+    plain = _plain(data, DEPTH_MAX)
+    return plain if isinstance(plain, dict) else {}
 
 
-def _jsonable(data: Mapping[object, object]) -> dict[str, object]:
-    return {str(key): _plain(value) for key, value in data.items()}
-
-
-def _plain(value: object) -> object:
+def _plain(value: object, depth: int) -> object:
+    """*value* as JSON can say it; what is nested deeper than *depth* is left out."""
     if isinstance(value, dict):
-        return _jsonable(value)
+        below = value.items() if depth else ()
+        return {_text(key): _plain(one, depth - 1) for key, one in below}
     if isinstance(value, list | tuple | set):
-        return [_plain(one) for one in value]
-    if isinstance(value, date | bytes):
-        return str(value)
-    return value
+        return [_plain(one, depth - 1) for one in value] if depth else []
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and -INT_MAX <= value <= INT_MAX:
+        return value
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    """Without halves of surrogate pairs, which YAML can escape and UTF-8 cannot."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _tags(data: Mapping[str, object]) -> list[str]:

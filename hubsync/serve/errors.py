@@ -1,24 +1,14 @@
 """The Hub's errors, so that clients raise the exceptions their users expect."""
 
 import re
+from collections.abc import Mapping
+
+import orjson
+from aiohttp import web
 
 from hubsync.model.repo import RepoType
-from hubsync.wire.hf import format_time
 
-__all__ = [
-    "Problem",
-    "bad_request",
-    "damaged",
-    "forbidden_write",
-    "format_time",
-    "no_entry",
-    "no_repo",
-    "no_revision",
-    "no_route",
-    "not_held",
-    "unauthorized",
-]
-
+JSON_TYPE = "application/json; charset=utf-8"
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -36,10 +26,11 @@ class Problem(Exception):  # noqa: N818 - an answer, not a failure of ours
         code: str | None = None,
         commit: str | None = None,
         text: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.code = status, message, code
-        self.commit, self.text = commit, text
+        self.commit, self.text, self._more = commit, text, more or {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -49,7 +40,21 @@ class Problem(Exception):  # noqa: N818 - an answer, not a failure of ours
             found["X-Error-Code"] = self.code
         if self.commit:
             found["X-Repo-Commit"] = self.commit
-        return found
+        return {**found, **self._more}
+
+    def response(self) -> web.Response:
+        if self.text:
+            return web.Response(
+                status=self.status, text=self.message, headers=self.headers
+            )
+        return web.Response(
+            status=self.status,
+            # What was asked for may be quoted, and need not be valid Unicode.
+            body=orjson.dumps(
+                {"error": self.message.encode(errors="replace").decode()}
+            ),
+            headers={"Content-Type": JSON_TYPE, **self.headers},
+        )
 
 
 def no_repo(repo_type: RepoType, name: str) -> Problem:
@@ -104,7 +109,18 @@ def no_route() -> Problem:
 
 
 def unauthorized() -> Problem:
-    return Problem(401, "Invalid username or password.")
+    challenge = 'Bearer realm="Authentication required", charset="UTF-8"'
+    return Problem(
+        401, "Invalid username or password.", more={"WWW-Authenticate": challenge}
+    )
+
+
+def unavailable() -> Problem:
+    return Problem(503, "The mirror's catalog does not answer; try again later")
+
+
+def too_large(message: str) -> Problem:
+    return Problem(413, message)
 
 
 def forbidden_write() -> Problem:

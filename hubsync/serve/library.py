@@ -2,26 +2,34 @@
 
 import asyncio
 import hashlib
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Generic, ParamSpec, TypeVar
 
 from hubsync.catalog.catalog import Catalog
-from hubsync.catalog.rows import RefRow, RepoRow, SnapshotRow
+from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import may_be_short_commit
-from hubsync.model.snapshot import HeldEntry
+from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
+from hubsync.serve.cards import card_of
+from hubsync.serve.tree import Tree
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Page = tuple[bytes, str | None]  # JSON, and the cursor that leads on from it
+
+TREE_FILES_MAX = 200_000  # in all trees that are kept parsed (~100 MB)
+PAGE_OVERHEAD = 1024  # bytes that a kept page costs besides itself
+MANY_FILES = 500  # more take longer to list than a thread takes to start
 
 
 class Library:
-    """Finds repos, snapshots and entries for the routes.
+    """Finds repos, snapshots and trees for the routes.
 
-    *upstream_order* decides whose repo a bare name means when several upstreams
-    have one of that name.
+    Its methods block; routes call them through `ask`.  *upstream_order* decides
+    whose repo a bare name means when several upstreams have one of that name.
     """
 
     def __init__(
@@ -30,25 +38,51 @@ class Library:
         blobs: BlobStore,
         *,
         upstream_order: Sequence[str] = (),
-        json_cache_bytes: int = 64 * 2**20,
+        json_cache_bytes: int = 64 * MIB,
     ) -> None:
         self.catalog, self.blobs = catalog, blobs
         self._rank = {name: rank for rank, name in enumerate(upstream_order)}
-        self.cache = ByteCache(json_cache_bytes)
+        # What depends on a commit alone, or besides on what its key names.
+        self.pages: Lru[Page] = Lru(
+            json_cache_bytes, lambda page: len(page[0]) + PAGE_OVERHEAD
+        )
+        self._trees: Lru[Tree] = Lru(TREE_FILES_MAX, len)
+        self._cards: Lru[Mapping[str, object]] = Lru(1000, lambda _: 1)
 
     async def ask(
-        self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self,
+        question: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """Ask the catalog; SQLite answers sooner than a thread would start."""
+        """Ask a quick question; SQLite answers sooner than a thread would start."""
         if self.catalog.is_sqlite:
             return question(*args, **kwargs)
         return await asyncio.to_thread(question, *args, **kwargs)
 
-    async def repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
-        """The repo of that name, or of a former one, or of one in other case."""
-        return await self.ask(self._repo, repo_type, name)
+    async def ask_of(
+        self,
+        snapshot: SnapshotRow,
+        question: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Ask what takes as long as the snapshot has files."""
+        if snapshot.files > MANY_FILES:
+            return await self.ask_slowly(question, *args, **kwargs)
+        return await self.ask(question, *args, **kwargs)
 
-    def _repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
+    async def ask_slowly(
+        self,
+        question: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Ask what takes milliseconds and more."""
+        return await asyncio.to_thread(question, *args, **kwargs)
+
+    def repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
+        """The repo of that name, or of a former one, or of one in other case."""
         for any_case in (False, True):
             rows = self.catalog.find_by_name(repo_type, name, any_case=any_case)
             if rows:
@@ -58,32 +92,46 @@ class Library:
     def _order(self, row: RepoRow) -> tuple[int, int]:
         return (self._rank.get(row.repo.upstream, len(self._rank)), row.id)
 
-    async def repos(self, repo_type: RepoType) -> list[RepoRow]:
+    def repos(self, repo_type: RepoType) -> list[RepoRow]:
         """Every repo of a type, one a name."""
-        rows = await self.ask(self.catalog.repos)
         chosen: dict[str, RepoRow] = {}
-        for row in sorted(rows, key=self._order):
+        for row in sorted(self.catalog.repos(), key=self._order):
             if row.repo.repo_type is repo_type:
                 chosen.setdefault(row.repo.name, row)
         return list(chosen.values())
 
-    async def snapshot(self, row: RepoRow, revision: str) -> SnapshotRow | None:
-        found = await self.ask(self.catalog.resolve, row, revision)
-        if found is None and may_be_short_commit(revision.lower()):
-            found = await self.ask(self.catalog.resolve, row, revision.lower())
+    def snapshot(self, row: RepoRow, revision: str | None) -> SnapshotRow | None:
+        """The snapshot of *revision*; None: of the default branch."""
+        found = self.catalog.resolve(row, revision or "HEAD")
+        if found is None and revision and may_be_short_commit(revision.lower()):
+            return self.catalog.resolve(row, revision.lower())
         return found
 
-    async def entries(self, snapshot: SnapshotRow) -> list[HeldEntry]:
-        return await self.ask(self.catalog.entries, snapshot)
+    def tree(self, row: RepoRow, snapshot: SnapshotRow) -> Tree:
+        key = snapshot_key(row, snapshot)
+        found = self._trees.get(key)
+        if found is None:
+            found = Tree(self.catalog.entries(snapshot), snapshot.commit)
+            self._trees.put(key, found)
+        return found
 
-    async def entry(self, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
-        return await self.ask(self.catalog.entry, snapshot, path)
+    def card(self, row: RepoRow, snapshot: SnapshotRow) -> Mapping[str, object]:
+        """What is said of the repo: by its hub, or by the README of *snapshot*."""
+        key = (row.card_json, *snapshot_key(row, snapshot))
+        found = self._cards.get(key)
+        if found is None:
+            readme = None if row.card else self.catalog.entry(snapshot, "README.md")
+            found = card_of(row.card, readme, self.blobs)
+            self._cards.put(key, found)
+        return found
 
-    async def refs(self, row: RepoRow) -> list[RefRow]:
-        return await self.ask(self.catalog.refs, row)
 
-    async def snapshots(self, row: RepoRow) -> list[SnapshotRow]:
-        return await self.ask(self.catalog.snapshots, row)
+def snapshot_key(row: RepoRow, snapshot: SnapshotRow) -> tuple[Hashable, ...]:
+    """What names a tree for good: row numbers may be given out again.
+
+    The date is in it because a commit met by its bare id may get one later.
+    """
+    return (row.repo, snapshot.commit.oid, snapshot.commit.committed_at)
 
 
 def hub_id(row: RepoRow) -> str:
@@ -91,24 +139,29 @@ def hub_id(row: RepoRow) -> str:
     return row.hub_id or hashlib.sha256(str(row.repo).encode()).hexdigest()[:24]
 
 
-class ByteCache:
-    """Answers that never change, the least recently used thrown out first."""
+class Lru(Generic[T]):
+    """Keeps what was used last, up to a total weight.  For any thread."""
 
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max, self._bytes = bytes_max, 0
-        self._items: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+    def __init__(self, weight_max: int, weigh: Callable[[T], int]) -> None:
+        self._weight_max, self._weigh = weight_max, weigh
+        self._weight = 0
+        self._items: OrderedDict[tuple[Hashable, ...], T] = OrderedDict()
+        self._turn = threading.Lock()
 
-    def get(self, key: tuple[object, ...]) -> bytes | None:
-        if key in self._items:
-            self._items.move_to_end(key)
-            return self._items[key]
-        return None
+    def get(self, key: tuple[Hashable, ...]) -> T | None:
+        with self._turn:
+            if key in self._items:
+                self._items.move_to_end(key)
+            return self._items.get(key)
 
-    def put(self, key: tuple[object, ...], body: bytes) -> None:
-        if key in self._items or len(body) > self._bytes_max // 4:
-            return
-        self._items[key] = body
-        self._bytes += len(body)
-        while self._bytes > self._bytes_max:
-            _, dropped = self._items.popitem(last=False)
-            self._bytes -= len(dropped)
+    def put(self, key: tuple[Hashable, ...], value: T) -> None:
+        """Keep *value*, unless it alone would throw out most of the others."""
+        weight = self._weigh(value)
+        with self._turn:
+            if key in self._items or weight > self._weight_max // 4:
+                return
+            self._items[key] = value
+            self._weight += weight
+            while self._weight > self._weight_max:
+                _, dropped = self._items.popitem(last=False)
+                self._weight -= self._weigh(dropped)

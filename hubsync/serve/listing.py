@@ -7,10 +7,18 @@ from datetime import datetime
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.serve.errors import bad_request
-from hubsync.serve.library import hub_id
-from hubsync.wire.hf import format_time
+from hubsync.serve.query import Params, flag, number, value, values
 
 LIMIT_MAX = 1000
+_NAMES = """
+    author baseModels cardData childrenModelCount citation config createdAt datasets
+    description disabled downloads downloadsAllTime evalResults gated gguf inference
+    inferenceProviderMapping lastModified library_name likes mainSize mask_token
+    model-index models paperswithcode_id pipeline_tag private region resourceGroup
+    runtime safetensors sdk sha siblings spaces subdomain tags transformersInfo
+    trendingScore usedStorage widgetData xetEnabled
+"""
+EXPANDABLE = frozenset(_NAMES.split())
 _SORTS = {
     "lastModified": "lastModified",
     "last_modified": "lastModified",
@@ -54,20 +62,17 @@ class Listed:
                 found.add(value)
         return found
 
-    def sort_key(self, by: str) -> tuple[float, str]:
-        """Numbers and times as numbers; ties by name."""
+    def sort_key(self, by: str) -> float:
+        """Numbers and times as numbers."""
         if by == "lastModified":
-            return (_seconds(self.head.commit.committed_at), self.row.repo.name)
+            return _seconds(self.head.commit.committed_at)
         value = self.card.get(by)
         if by == "createdAt":
-            created = value if isinstance(value, str) else ""
             try:
-                when = datetime.fromisoformat(created)
+                return _seconds(datetime.fromisoformat(str(value)))
             except ValueError:
-                when = self.row.recorded_at
-            return (_seconds(when), self.row.repo.name)
-        is_number = isinstance(value, int | float)
-        return (float(value) if is_number else 0.0, self.row.repo.name)  # type: ignore[arg-type]
+                return _seconds(self.row.recorded_at)
+        return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _seconds(when: datetime | None) -> float:
@@ -80,37 +85,40 @@ class Query:
 
     author: str | None = None
     search: str | None = None
-    filters: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
     gated: bool | None = None
-    sort: str | None = None
+    sort: str = "lastModified"
     ascending: bool = False
     limit: int = LIMIT_MAX
     skip: int = 0
     expand: tuple[str, ...] = ()
-    full: bool = False
+    more_keys: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, params: Sequence[tuple[str, str]]) -> "Query":
+    def read(cls, params: Params) -> "Query":
         """Raises: Problem: 400 for what cannot be meant."""
-        one = dict(params)
-        many = [value for key, value in params if key in ("filter", "filter[]")]
-        for key in ("pipeline_tag", "library", "language", "license"):
-            many += [_as_tag(key, v) for k, v in params if k == key]
-        sort = one.get("sort")
+        tags = values(params, "filter", "tags", "pipeline_tag", "library")
+        for key in ("language", "license"):
+            tags += [f"{key}:{one}" for one in values(params, key)]
+        sort = value(params, "sort")
         if sort is not None and sort not in _SORTS:
-            raise bad_request(f"invalid sort {sort!r}: one of {', '.join(_SORTS)}")
-        expand = [v for key, v in params if key in ("expand", "expand[]")]
+            raise bad_request(f"invalid sort {sort[:100]!r}: one of {' '.join(_SORTS)}")
+        more_keys = [key for key in ("cardData", "config") if flag(params, key)]
+        if flag(params, "full"):
+            more_keys += _FULL_KEYS
+        start = number(params, "cursor")
         return cls(
-            author=one.get("author"),
-            search=one.get("search"),
-            filters=tuple(tag for value in many for tag in value.split(",") if tag),
-            gated=_flag(one.get("gated")),
-            sort=_SORTS[sort] if sort else None,
-            ascending=one.get("direction") == "1",
-            limit=_number(one, "limit", LIMIT_MAX, minimum=1),
-            skip=_number(one, "cursor" if "cursor" in one else "skip", 0, minimum=0),
-            expand=tuple(expand),
-            full=bool(_flag(one.get("full"))),
+            author=value(params, "author"),
+            search=value(params, "search"),
+            tags=frozenset(one for text in tags for one in text.split(",") if one),
+            gated=flag(params, "gated"),
+            # The Hub's default order is by trend, which a mirror does not know.
+            sort=_SORTS[sort] if sort else "lastModified",
+            ascending=value(params, "direction") == "1",
+            limit=min(number(params, "limit", minimum=1) or LIMIT_MAX, LIMIT_MAX),
+            skip=start if start is not None else number(params, "skip") or 0,
+            expand=check_expand(values(params, "expand")),
+            more_keys=tuple(more_keys),
         )
 
     def matches(self, one: Listed) -> bool:
@@ -123,55 +131,27 @@ class Query:
             return False
         if self.gated is not None and bool(one.card.get("gated")) != self.gated:
             return False
-        return set(self.filters) <= one.tags
+        return self.tags <= one.tags
 
     def select(self, listed: Sequence[Listed]) -> tuple[list[Listed], int | None]:
         """One page, and where the next one starts, if there is one."""
         found = [one for one in listed if self.matches(one)]
-        # The Hub's default order is by trend, which a mirror does not know.
-        key = self.sort or "lastModified"
         found.sort(key=lambda one: one.row.repo.name)
-        found.sort(key=lambda one: one.sort_key(key)[0], reverse=not self.ascending)
+        found.sort(key=lambda one: one.sort_key(self.sort), reverse=not self.ascending)
         stop = self.skip + self.limit
         return found[self.skip : stop], stop if stop < len(found) else None
 
-
-def item_keys(query: Query, repo_type: RepoType) -> tuple[str, ...]:
-    """Which keys of the info object an item has."""
-    if query.expand:
-        return ("_id", "id", *query.expand)
-    if query.full:
-        return (*_DEFAULT_KEYS[repo_type], *_FULL_KEYS)
-    return _DEFAULT_KEYS[repo_type]
+    def keys(self, repo_type: RepoType) -> tuple[str, ...]:
+        """Which keys of the info object an item has."""
+        if self.expand:
+            return ("_id", "id", *self.expand)
+        return tuple(dict.fromkeys((*_DEFAULT_KEYS[repo_type], *self.more_keys)))
 
 
-def shape(
-    info: Mapping[str, object], keys: Sequence[str], listed: Listed
-) -> dict[str, object]:
-    """The item for *listed*, cut from its whole info object."""
-    more = {
-        "_id": hub_id(listed.row),
-        "trendingScore": listed.card.get("trendingScore", 0),
-        "lastModified": format_time(
-            listed.head.commit.committed_at or listed.head.recorded_at
-        ),
-    }
-    have = {**info, **more}
-    return {key: have[key] for key in keys if key in have}
-
-
-def _as_tag(key: str, value: str) -> str:
-    return value if key in ("pipeline_tag", "library") else f"{key}:{value}"
-
-
-def _flag(text: str | None) -> bool | None:
-    return None if text is None else text.lower() in ("1", "true", "yes")
-
-
-def _number(one: Mapping[str, str], key: str, default: int, *, minimum: int) -> int:
-    text = one.get(key)
-    if text is None:
-        return default
-    if not text.isdigit() or int(text) < minimum or len(text) > 9:  # noqa: PLR2004
-        raise bad_request(f"invalid {key} {text!r}")
-    return min(int(text), LIMIT_MAX) if key == "limit" else int(text)
+def check_expand(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Raises: Problem: 400 naming the first that is not known, and those that are."""
+    for one in wanted:
+        if one not in EXPANDABLE:
+            known = ", ".join(sorted(EXPANDABLE))
+            raise bad_request(f"invalid expand {one[:100]!r}: one of {known}")
+    return tuple(dict.fromkeys(wanted))

@@ -14,6 +14,7 @@ class ServeOptions:
     base_url: str | None = None  # None: what the client's Host header says
     drain_s: float = 10.0  # a running answer may go on this long after SIGTERM
     stall_s: float = 60.0  # a client that takes no byte for this long is dropped
+    idle_s: float = 75.0  # and one that has not sent a whole request for this long
     burst_bytes: int = 4 * MIB  # one sendfile call, so that no file starves others
     threads: int = 8  # for sendfile: a cold disk must not stall the loop
     json_cache_bytes: int = 64 * MIB  # answers about commits never change

@@ -6,12 +6,13 @@ tear apart.
 """
 
 import re
+import string
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
-from hubsync.serve.errors import Problem, bad_request, no_route
+from hubsync.serve.errors import Problem, no_route
 
 _VERBS = (
     "revision",
@@ -27,6 +28,7 @@ _VERBS = (
 _UNENCODED_REF = re.compile(
     r"(refs/(?:pr/\d+|convert/[^/]+|heads/[^/]+|tags/[^/]+))(?:/(.*))?", re.DOTALL
 )
+_PRINTABLE = string.punctuation  # keep every ASCII character as it came
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,16 @@ class Route:
     shape: str
     revision: str | None = None
     path: str = ""
+
+
+def raw_path_of(target: str) -> str:
+    """The path of a request's target, ASCII only, without host and query."""
+    path = target.partition("?")[0]
+    if path.startswith(("http://", "https://")):  # as a client asks a proxy
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    if not path.isascii():  # sent as it is; bytes that are no UTF-8 stay visible
+        path = quote(path.encode("utf-8", "surrogateescape"), safe=_PRINTABLE)
+    return path
 
 
 def parse_route(raw_path: str) -> Route:
@@ -119,12 +131,9 @@ def decode(raw: str) -> str:
     """Percent-decoded text.
 
     Raises:
-        Problem: it is not UTF-8, or has a NUL.
+        Problem: it is not UTF-8: nothing can have such a name.
     """
     try:
-        text = unquote_to_bytes(raw).decode()
+        return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
-        raise bad_request("the path is not UTF-8") from None
-    if "\0" in text:
-        raise bad_request("the path has a NUL")
-    return text
+        raise no_route() from None

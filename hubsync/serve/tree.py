@@ -1,15 +1,31 @@
 """Listings of one snapshot: tree, paths-info, treesize."""
 
 import base64
-import binascii
-import json
 from collections.abc import Sequence
-from urllib.parse import quote
+from dataclasses import dataclass
+
+import orjson
 
 from hubsync.model.digest import GitOid
 from hubsync.model.snapshot import Commit, HeldEntry
+from hubsync.serve.errors import bad_request
 from hubsync.wire.gitobjects import tree_oids
 from hubsync.wire.hf import emit_directory, emit_last_commit, emit_tree_entry
+
+
+@dataclass(frozen=True, slots=True)
+class TreeQuery:
+    """Which entries of a tree, and what of each.
+
+    *cursor* has the Hub's form, ``base64(base64({"file_name": …}) ":" limit)``,
+    because some clients make their own.
+    """
+
+    path: str
+    recursive: bool = False
+    expand: bool = False
+    limit: int | None = None
+    cursor: str | None = None
 
 
 class Tree:
@@ -22,8 +38,11 @@ class Tree:
             (entry.path, entry.git_oid) for entry in self._files.values()
         )
 
-    def is_file(self, path: str) -> bool:
-        return path in self._files
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def has(self, path: str) -> bool:
+        return path in self._files or (bool(path) and path in self._folders)
 
     def is_folder(self, path: str) -> bool:
         return path in self._folders
@@ -42,6 +61,24 @@ class Tree:
         files = [path for path in self._files if below(path)]
         order = sorted([*folders, *files], key=self._order)
         return [self.row(path, expand=expand) for path in order]
+
+    def page(self, asked: TreeQuery) -> tuple[list[dict[str, object]], str | None]:
+        """What is asked for, and the cursor of the page after it, if there is one.
+
+        Raises:
+            Problem: 400, nobody made such a cursor.
+        """
+        rows = self.rows(asked.path, recursive=asked.recursive, expand=asked.expand)
+        start, limit = 0, asked.limit
+        if asked.cursor is not None:
+            name, size = _read_cursor(asked.cursor)
+            limit = limit or size
+            paths = [row["path"] for row in rows]
+            start = paths.index(name) + 1 if name in paths else len(rows)
+        if limit is None or start + limit >= len(rows):
+            return rows[start:], None
+        found = rows[start : start + limit]
+        return found, _write_cursor(str(found[-1]["path"]), limit)
 
     def row(self, path: str, *, expand: bool) -> dict[str, object]:
         """One entry; *path* is a file or a folder of the tree."""
@@ -72,39 +109,17 @@ class Tree:
         return [*keys, (leaf_is_file, parts[-1])]
 
 
-def page_of(
-    rows: list[dict[str, object]], limit: int | None, cursor: str | None
-) -> tuple[list[dict[str, object]], str | None]:
-    """One page of *rows* and the cursor of the next, if there is one.
-
-    The cursor has the Hub's form, ``base64(base64({"file_name": …}) ":" limit)``,
-    because some clients make their own.
-    """
-    start = 0
-    if cursor is not None:
-        name, size = _read_cursor(cursor)
-        limit = limit or size
-        paths = [row["path"] for row in rows]
-        start = paths.index(name) + 1 if name in paths else len(rows)
-    if limit is None or start + limit >= len(rows):
-        return rows[start:], None
-    page = rows[start : start + limit]
-    return page, _write_cursor(str(page[-1]["path"]), limit)
-
-
-class CursorError(ValueError):
-    """A cursor that nobody gave out."""
-
-
 def _write_cursor(name: str, limit: int) -> str:
-    inner = base64.b64encode(json.dumps({"file_name": name}).encode())
-    return quote(base64.b64encode(inner + f":{limit}".encode()).decode(), safe="")
+    inner = base64.b64encode(orjson.dumps({"file_name": name}))
+    return base64.b64encode(inner + f":{limit}".encode()).decode()
 
 
 def _read_cursor(cursor: str) -> tuple[str, int | None]:
     try:
-        inner, _, limit = base64.b64decode(cursor, validate=True).partition(b":")
-        name = json.loads(base64.b64decode(inner, validate=True))["file_name"]
-        return str(name), int(limit) if limit else None
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise CursorError("invalid cursor") from error
+        # A blank was a plus sign that somebody did not encode.
+        outer = base64.b64decode(cursor.replace(" ", "+"), validate=True)
+        inner, _, limit = outer.partition(b":")
+        name = orjson.loads(base64.b64decode(inner, validate=True))["file_name"]
+        return str(name), max(1, int(limit)) if limit else None
+    except (ValueError, KeyError, TypeError):
+        raise bad_request("invalid cursor") from None

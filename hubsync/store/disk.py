@@ -2,6 +2,7 @@
 
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from hubsync.ports.blobs import NoRoomError, StoreReadOnlyError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class StoreIOError(HubsyncError):
@@ -36,12 +38,23 @@ def explain(error: OSError, path: Path) -> HubsyncError:
             "fetched is kept and resumed.",
         )
     if error.errno in _READ_ONLY:
+        verb = "cannot write" if error.errno == errno.EROFS else "no access to"
         return StoreReadOnlyError(
-            f"cannot write {where}: {error.strerror}",
+            f"{verb} {where}: {error.strerror}",
             hint="Check the mount and the owner of the store; serving from a "
             "read-only store works.",
         )
+    if error.errno in _TOO_MANY_FILES:
+        return StoreIOError(
+            f"cannot open {where}: {error.strerror}",
+            hint="Raise the limit (ulimit -n), or bring in fewer files at once.",
+        )
     return StoreIOError(f"the disk failed at {where}: {error.strerror}")
+
+
+def is_out_of_room(error: OSError) -> bool:
+    """Whether *error* means that there is no room, not that the disk is bad."""
+    return error.errno in _FULL
 
 
 def _what_is_full(error: OSError, path: Path) -> str:
@@ -66,7 +79,10 @@ def check_room(path: Path, need_bytes: int, reserve_bytes: int) -> None:
     Raises:
         NoRoomError: with how much is free and how much is kept.
     """
-    stat = os.statvfs(_existing(path))
+    with explained(path):
+        stat = os.statvfs(_existing(path))
+    if not stat.f_blocks:
+        return  # a file system that does not tell
     free = stat.f_bavail * stat.f_frsize
     if free - need_bytes < reserve_bytes:
         raise NoRoomError(
@@ -97,16 +113,18 @@ def make_folders(path: Path, top: Path) -> None:
     if path.is_dir() or path == top:
         return
     make_folders(path.parent, top)
-    try:
-        path.mkdir()
-    except FileExistsError:
-        return  # another process was quicker, and syncs it
+    path.mkdir(exist_ok=True)
     sync_folder(path.parent)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace the file at *path* in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_durably(path: Path, data: bytes, *, beside: Path | None = None) -> None:
+    """Replace the file at *path* in one step.
+
+    *beside* is a folder on the same file system for the temporary file, where
+    a client reading ``path.parent`` would take it for one of its own.
+    """
+    folder = beside or path.parent
+    temporary = folder / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as file:
             file.write(data)

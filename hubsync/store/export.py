@@ -1,24 +1,33 @@
 """Plain files in a person's folder."""
 
 import fcntl
-import hashlib
 import os
-import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubsync.model.digest import Digest
-from hubsync.model.errors import IntegrityError, NotHeldError, UsageError
-from hubsync.model.paths import check_export_path, name_clashes
-from hubsync.model.snapshot import HeldEntry, TreeEntry
-from hubsync.model.units import MIB
-from hubsync.store.disk import check_room, explained
+from hubsync.model.digest import Digest, GitOid
+from hubsync.model.errors import HubsyncError, NotHeldError, UsageError
+from hubsync.model.paths import HostilePathError, check_export_path, name_clashes
+from hubsync.model.snapshot import HeldEntry
+from hubsync.ports.blobs import NoRoomError, StoreBusyError
+from hubsync.store.beneath import parent_of
+from hubsync.store.copying import Copier, read_sha256
+from hubsync.store.disk import check_room, is_out_of_room
 from hubsync.store.local import LocalBlobs
+from hubsync.store.lock import try_lock
 from hubsync.wire.lfs import emit_pointer
 
-_FICLONE = 0x40049409  # linux/fs.h
+# One for the whole folder, at its top: after a kill -9 there is one file to
+# find, and the next checkout takes it away.
+TEMPORARY = ".hubsync-checkout.partial"
+_USE_THE_CACHE = "Nothing was written. Use the cache folder that `hubsync pull` prints."
+
+
+class FolderError(HubsyncError):
+    """The folder to check out to cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,16 @@ class ExportReport:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file to be written: a pointer's text, or a blob."""
+
+    path: str
+    size_bytes: int
+    digest: Digest
+    pointer: bytes | None
+
+
 def write_folder(
     target: Path,
     entries: Sequence[HeldEntry],
@@ -43,38 +62,54 @@ def write_folder(
 ) -> ExportReport:
     """Write *entries* below *target*; every check comes before the first write.
 
+    With *skip_smudge*, LFS files are what ``GIT_LFS_SKIP_SMUDGE=1 git clone``
+    leaves: pointers.  With *link*, files share the store's bytes: a reflink,
+    or else a hard link (which is read-only), or else a copy.  Every blob is
+    hashed on the way, whether it is copied or linked.
+
     Raises:
         HostilePathError: a name that a folder may not get.
         NotHeldError: a file whose bytes are not held.
-        UsageError: a file is there with other content, and *force* is off.
+        UsageError: two names that are one in some folders; a link or a folder is
+            in the way; a file has other content there, and *force* is off.
+        StoreBusyError: another checkout is writing there.
         IntegrityError: a blob's bytes are not what its name says.
+        NoRoomError, FolderError: the folder cannot take it.
     """
-    _check_names(entries)
+    _check_names([one.entry.path for one in entries])
     _check_held(entries, skip_smudge=skip_smudge)
-    with explained(target):
-        target.mkdir(parents=True, exist_ok=True)
-        todo = [one for one in entries if not _is_there(target, one, skip_smudge)]
-        if not force:
-            _check_free(target, todo)
+    files = [_file(one, skip_smudge=skip_smudge) for one in entries]
+    with _explained(target), _claimed(target) as top:
+        todo = [file for file in files if not _is_there(top, file)]
+        _check_free(target, top, todo, force=force)
         if not link:
-            check_room(target, sum(_size(one, skip_smudge) for one in todo), 0)
-        for one in todo:
-            _write(target, one, blobs, skip_smudge=skip_smudge, link=link)
+            check_room(target, sum(file.size_bytes for file in todo), 0)
+        copier = Copier(blobs, link=link)
+        for file in todo:
+            _write(top, file, copier)
     return ExportReport(
-        files=len(entries),
-        bytes=sum(_size(one, skip_smudge) for one in entries),
-        pointers=sum(_is_pointer(one.entry, skip_smudge) for one in entries),
-        unchanged=len(entries) - len(todo),
+        files=len(files),
+        bytes=sum(file.size_bytes for file in files),
+        pointers=sum(file.pointer is not None for file in files),
+        unchanged=len(files) - len(todo),
+        warnings=tuple(_warnings(entries, files, copier)),
     )
 
 
-def _check_names(entries: Sequence[HeldEntry]) -> None:
-    paths = [check_export_path(one.entry.path) for one in entries]
+def _check_names(paths: Sequence[str]) -> None:
+    for path in paths:
+        try:
+            check_export_path(path)
+        except HostilePathError as error:
+            error.hint = _USE_THE_CACHE
+            raise
+        if path.casefold() == TEMPORARY:
+            raise HostilePathError(path, "hubsync uses that name itself")
     for first, second in name_clashes(paths):
         raise UsageError(
             f"{first!r} and {second!r} differ only in case or spelling of "
             "characters: one folder may not hold both",
-            hint="Use the cache folder that `hubsync pull` prints.",
+            hint=_USE_THE_CACHE,
         )
 
 
@@ -82,7 +117,7 @@ def _check_held(entries: Sequence[HeldEntry], *, skip_smudge: bool) -> None:
     absent = [
         one.entry
         for one in entries
-        if not one.held and not _is_pointer(one.entry, skip_smudge)
+        if not one.held and not (skip_smudge and one.entry.is_lfs)
     ]
     if absent:
         pointers = sum(entry.is_lfs for entry in absent)
@@ -93,37 +128,91 @@ def _check_held(entries: Sequence[HeldEntry], *, skip_smudge: bool) -> None:
         )
 
 
-def _is_pointer(entry: TreeEntry, skip_smudge: bool) -> bool:  # noqa: FBT001 - private
-    return skip_smudge and entry.is_lfs
+def _file(one: HeldEntry, *, skip_smudge: bool) -> _File:
+    entry = one.entry
+    if skip_smudge and entry.lfs:
+        pointer = emit_pointer(entry.lfs, entry.size_bytes)
+        return _File(entry.path, len(pointer), Digest.of(pointer), pointer)
+    assert one.digest, "checked before"
+    return _File(entry.path, entry.size_bytes, one.digest, None)
 
 
-def _pointer(entry: TreeEntry) -> bytes:
-    assert entry.lfs
-    return emit_pointer(entry.lfs, entry.size_bytes)
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else target
+        if is_out_of_room(error):
+            raise NoRoomError(f"{target} is full: {error.strerror}") from error
+        raise FolderError(
+            f"cannot write {where} in {target}: {error.strerror}"
+        ) from error
 
 
-def _size(one: HeldEntry, skip_smudge: bool) -> int:  # noqa: FBT001 - private
-    if _is_pointer(one.entry, skip_smudge):
-        return len(_pointer(one.entry))
-    return one.entry.size_bytes
+@contextmanager
+def _claimed(target: Path) -> Iterator[int]:
+    """Open *target*, making it if need be, for one checkout at a time."""
+    target.mkdir(parents=True, exist_ok=True)
+    top = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not _lock(top):
+            raise StoreBusyError(f"another checkout is writing to {target}")
+        _drop(top)
+        try:
+            yield top
+        finally:
+            _drop(top)
+    finally:
+        os.close(top)
 
 
-def _is_there(target: Path, one: HeldEntry, skip_smudge: bool) -> bool:  # noqa: FBT001 - private
-    path = target / one.entry.path
-    if path.is_symlink() or not path.is_file():
-        return False
-    if path.stat().st_size != _size(one, skip_smudge):
-        return False
-    if _is_pointer(one.entry, skip_smudge):
-        return path.read_bytes() == _pointer(one.entry)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    return one.digest is not None and found == one.digest.hex
+def _lock(top: int) -> bool:
+    try:
+        return try_lock(top, fcntl.LOCK_EX)
+    except OSError:
+        return True  # no locks on folders here (NFS): on the person's own head
 
 
-def _check_free(target: Path, todo: Sequence[HeldEntry]) -> None:
-    taken = [one.entry.path for one in todo if os.path.lexists(target / one.entry.path)]
-    if taken:
+def _drop(top: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(TEMPORARY, dir_fd=top)
+
+
+def _is_there(top: int, file: _File) -> bool:
+    """Whether the folder has that very content already."""
+    with parent_of(top, file.path, create=False) as folder:
+        if folder is None:
+            return False
+        name = file.path.rpartition("/")[2]
+        found = _lstat(folder, name)
+        if (
+            found is None
+            or not stat.S_ISREG(found.st_mode)
+            or found.st_size != file.size_bytes
+        ):
+            return False
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        with os.fdopen(fd, "rb", buffering=0) as stream:
+            return read_sha256(stream) == file.digest.hex
+
+
+def _check_free(target: Path, top: int, todo: Sequence[_File], *, force: bool) -> None:
+    taken: list[str] = []
+    for file in todo:
+        with parent_of(top, file.path, create=False) as folder:
+            if folder is None:
+                continue
+            found = _lstat(folder, file.path.rpartition("/")[2])
+        if found is None:
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            raise UsageError(
+                f"{target} has a folder named {file.path}, which is to be a file",
+                hint="Choose another folder, or remove that one.",
+            )
+        taken.append(file.path)
+    if taken and not force:
         raise UsageError(
             f"{target} has {len(taken)} of the files with other content, for "
             f"example {taken[0]}",
@@ -131,105 +220,43 @@ def _check_free(target: Path, todo: Sequence[HeldEntry]) -> None:
         )
 
 
-def _write(
-    target: Path,
-    one: HeldEntry,
-    blobs: LocalBlobs,
-    *,
-    skip_smudge: bool,
-    link: bool,
-) -> None:
-    *parents, name = one.entry.path.split("/")
-    with ExitStack() as stack:
-        # Folder by folder, following no link: a link that somebody put there
-        # must not lead us out of the target.
-        folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-        stack.callback(os.close, folder)
-        for parent in parents:
-            folder = _enter(folder, parent, target, one.entry.path)
-            stack.callback(os.close, folder)
-        temporary = f".{uuid.uuid4().hex}.hubsync"
-        try:
-            if _is_pointer(one.entry, skip_smudge):
-                _write_bytes(folder, temporary, _pointer(one.entry))
-            else:
-                assert one.digest
-                _place(folder, temporary, blobs, one.digest, link=link)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            _forget(folder, temporary)
-            raise
-
-
-def _enter(folder: int, name: str, target: Path, path: str) -> int:
-    with suppress(FileExistsError):  # a folder, or what the open below refuses
-        os.mkdir(name, dir_fd=folder)
+def _lstat(folder: int, name: str) -> os.stat_result | None:
     try:
-        return os.open(
-            name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder
-        )
-    except (NotADirectoryError, OSError) as error:
-        raise UsageError(
-            f"cannot write {path} below {target}: {name!r} is a link or a file there"
-        ) from error
-
-
-def _place(
-    folder: int, name: str, blobs: LocalBlobs, digest: Digest, *, link: bool
-) -> None:
-    if link and (
-        _reflink(folder, name, blobs.path(digest))
-        or _hard_link(folder, name, blobs.path(digest))
-    ):
-        return
-    sha256 = hashlib.sha256()
-    fd = _create(folder, name)
-    with blobs.open(digest) as source, os.fdopen(fd, "wb", buffering=0) as file:
-        while block := source.read(MIB):
-            sha256.update(block)
-            view = memoryview(block)
-            while view:
-                view = view[file.write(view) :]
-    if sha256.hexdigest() != digest.hex:
-        raise IntegrityError(
-            f"the blob {digest} is damaged on disk",
-            hint="Mend it with: hubsync verify --all --repair",
-        )
-
-
-def _create(folder: int, name: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, 0o644, dir_fd=folder)
-
-
-def _write_bytes(folder: int, name: str, data: bytes) -> None:
-    with os.fdopen(_create(folder, name), "wb") as file:
-        file.write(data)
-
-
-def _reflink(folder: int, name: str, source: Path) -> bool:
-    fd = _create(folder, name)
-    try:
-        with source.open("rb") as file:
-            fcntl.ioctl(fd, _FICLONE, file.fileno())
-    except OSError:
-        _forget(folder, name)  # this file system shares no bytes between files
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
-def _hard_link(folder: int, name: str, source: Path) -> bool:
-    try:
-        os.link(source, name, dst_dir_fd=folder)
-    except OSError:
-        return False  # another file system, or one without links: copy
-    return True
-
-
-def _forget(folder: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=folder)
+        return os.lstat(name, dir_fd=folder)
     except FileNotFoundError:
-        return
+        return None
+
+
+def _write(top: int, file: _File, copier: Copier) -> None:
+    """Make the file aside, then give it its name: nobody meets half of it.
+
+    Without fsync, as git does it: a checkout can be made again from the store.
+    """
+    if file.pointer is not None:
+        copier.write(top, TEMPORARY, file.pointer)
+    else:
+        copier.place(top, TEMPORARY, file.digest)
+    with parent_of(top, file.path, create=True) as folder:
+        name = file.path.rpartition("/")[2]
+        os.rename(TEMPORARY, name, src_dir_fd=top, dst_dir_fd=folder)
+
+
+def _warnings(
+    entries: Sequence[HeldEntry], files: Sequence[_File], copier: Copier
+) -> Iterator[str]:
+    odd = [
+        one.entry.path
+        for one, file in zip(entries, files, strict=True)
+        if file.pointer is not None
+        and GitOid.of_blob(file.pointer) != one.entry.git_oid
+    ]
+    if odd:
+        yield (
+            f"{len(odd)} pointers were committed in another spelling than git-lfs's "
+            f"own, which git would keep, for example {odd[0]}"
+        )
+    if copier.hard_links:
+        yield (
+            f"{copier.hard_links} files are hard links into the store and read-only: "
+            "replace them, do not edit them"
+        )

@@ -4,18 +4,18 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hubsync.ports.blobs import StoreBusyError, StoreLayoutError, StoreReadOnlyError
-from hubsync.store.disk import explained, make_folders, sync_folder, write_durably
+from hubsync.store.disk import explained, make_folders, write_durably
+from hubsync.store.lock import holder, lock_within, unlink_unless_locked
 
 LAYOUT_VERSION = 1
-POLL_S = 0.05
 PARTIAL_KEPT_S = 14 * 86400.0
-QUARANTINE_KEPT = 50
+QUARANTINE_KEPT = 20
 _FOLDERS = ("blobs/sha256", "partial", "trash", "quarantine", "hub")
 CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -40,14 +40,21 @@ class StoreRoot:
             StoreReadOnlyError: it must be made and cannot be.
         """
         root = cls(path, read_only)
-        version = path / "VERSION"
-        if not version.is_file():
+        with explained(path):
+            is_store = (path / "VERSION").is_file()
+            if path.exists() and not path.is_dir():
+                raise StoreLayoutError(f"{path} is a file, not a folder")
+        if not is_store:
             if not create or read_only:
                 raise StoreLayoutError(
-                    f"{path} is not a hubsync store (it has no VERSION file)"
+                    f"{path} is not a hubsync store (it has no VERSION file)",
+                    hint="Name the folder of a store with --root; "
+                    "the first pull makes one.",
                 )
             root._create()
         root._check_version()
+        if not read_only:
+            root._mend_folders()
         return root
 
     @property
@@ -71,9 +78,19 @@ class StoreRoot:
         """The Hugging Face cache folder."""
         return self.path / "hub"
 
+    @property
+    def staging(self) -> Path:
+        """Where views are built, out of every reader's sight."""
+        return self.path / "partial/views"
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog, where it is a file of the store."""
+        return self.path / "catalog.db"
+
     def _create(self) -> None:
         with explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folders(self.path, Path(self.path.anchor))
             others = [one.name for one in self.path.iterdir() if not _is_ours(one.name)]
             if others:
                 raise StoreLayoutError(
@@ -87,14 +104,21 @@ class StoreRoot:
             (self.path / "LOCK").touch()
             # Last: a store with a VERSION is whole.
             write_durably(self.path / "VERSION", b"%d\n" % LAYOUT_VERSION)
-            sync_folder(self.path.parent)
+
+    def _mend_folders(self) -> None:
+        """Make again what a copy without empty folders has left out."""
+        if all((self.path / name).is_dir() for name in _FOLDERS):
+            return
+        with explained(self.path):
+            for name in _FOLDERS:
+                make_folders(self.path / name, self.path)
 
     def _check_version(self) -> None:
-        text = (self.path / "VERSION").read_text("utf-8", "replace").strip()
-        if not text.isdigit():
-            raise StoreLayoutError(
-                f"{self.path / 'VERSION'} says {text[:40]!r}: not a hubsync store"
-            )
+        version = self.path / "VERSION"
+        with explained(version):
+            text = version.read_text("utf-8", "replace").strip()
+        if not text.isdecimal() or not text.isascii():
+            raise StoreLayoutError(f"{version} says {text[:40]!r}: not a hubsync store")
         if int(text) > LAYOUT_VERSION:
             raise StoreLayoutError(
                 f"the store {self.path} has layout {text}; this hubsync knows "
@@ -126,39 +150,68 @@ class StoreRoot:
 
     @contextmanager
     def _lock(self, kind: int, wait_s: float, what: str) -> Iterator[None]:
-        if self.read_only or not os.access(self.partial, os.W_OK):
+        if self.read_only or not os.access(
+            self.partial, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
             raise StoreReadOnlyError(
                 f"the store {self.path} is read-only",
                 hint="Check the mount and the folder's owner; serving works.",
             )
-        with explained(self.path / "LOCK"):
-            fd = os.open(self.path / "LOCK", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = self.path / "LOCK"
+        with explained(lock):
+            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            # The kernel lets go when the process dies, however it dies.
-            if not _wait_for(lambda: _try_lock(fd, kind), wait_s):
+            if not lock_within(fd, kind, wait_s):
+                by = holder(lock)
                 raise StoreBusyError(
-                    f"{what} {self.path}",
+                    f"{what} {self.path}" + (f": {by}" if by else ""),
                     hint="Try again when it has ended.",
                 )
             yield
         finally:
             os.close(fd)
 
-    def clean_leftovers(self) -> None:
-        """Delete what interrupted commands left.  Hold the exclusive lock."""
+    def set_aside(self, path: Path, key: str) -> None:
+        """Move a damaged file to quarantine, where the newest few are kept."""
+        self._drop_quarantined(keep=QUARANTINE_KEPT - 1)
+        path.rename(self.quarantine / f"{key}.{time.time_ns()}.{os.getpid()}")
+
+    def clean_leftovers(self, partial_kept_s: float = PARTIAL_KEPT_S) -> None:
+        """Delete what interrupted commands left.  Hold the exclusive lock.
+
+        Partials that nobody went on with for *partial_kept_s* go, too.
+        """
         with explained(self.path):
             for path in self.trash.iterdir():
-                path.unlink()
-            shutil.rmtree(self.partial / "views", ignore_errors=True)
-            oldest = time.time() - PARTIAL_KEPT_S
+                path.unlink(missing_ok=True)
+            self._drop_unfinished_views()
+            oldest = time.time() - partial_kept_s
             for path in self.partial.iterdir():
                 if path.is_file() and path.stat().st_mtime < oldest:
-                    path.unlink()
-            newest_first = sorted(
-                self.quarantine.iterdir(), key=lambda path: -path.stat().st_mtime
-            )
-            for path in newest_first[QUARANTINE_KEPT:]:
+                    unlink_unless_locked(path)
+            self._drop_quarantined(keep=QUARANTINE_KEPT)
+
+    def _drop_unfinished_views(self) -> None:
+        if not self.staging.is_dir():
+            return
+        for folder in self.staging.iterdir():
+            lock = folder.with_name(f"{folder.name}.lock")
+            if folder.is_dir() and (not lock.exists() or unlink_unless_locked(lock)):
+                shutil.rmtree(folder, ignore_errors=True)
+        for lock in self.staging.glob("*.lock"):
+            unlink_unless_locked(lock)
+
+    def _drop_quarantined(self, *, keep: int) -> None:
+        oldest_first = sorted(self.quarantine.iterdir(), key=_set_aside_at)
+        for path in oldest_first[: max(0, len(oldest_first) - keep)]:
+            with suppress(FileNotFoundError):
                 path.unlink()
+
+
+def _set_aside_at(path: Path) -> int:
+    """When, by its name: a rename leaves the file's own times alone."""
+    words = path.name.split(".")
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
 
 def _is_ours(name: str) -> bool:
@@ -166,20 +219,3 @@ def _is_ours(name: str) -> bool:
     return name in ("blobs", "partial", "trash", "quarantine", "hub", "LOCK") or (
         name.startswith(("catalog.db", ".VERSION", "hubsync.toml", "lost+found"))
     )
-
-
-def _try_lock(fd: int, kind: int) -> bool:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _wait_for(attempt: Callable[[], bool], wait_s: float) -> bool:
-    deadline = time.monotonic() + wait_s
-    while not attempt():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_S)
-    return True

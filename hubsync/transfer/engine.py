@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from hubsync.model.errors import HubsyncError
 from hubsync.ports.blobs import BlobStore, HeldBlob
 from hubsync.ports.progress import Progress
-from hubsync.transfer.download import Counters, Download, Fetch
+from hubsync.transfer.download import Download, Fetch, Run
 from hubsync.transfer.http import new_session
 from hubsync.transfer.limiter import RateLimiter
 from hubsync.transfer.options import TransferOptions
@@ -41,7 +40,6 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._session = new_session(self._options)
-        # A blocked `begin` (another process has the partial) holds a thread.
         self._pool = ThreadPoolExecutor(self._options.files_in_flight_max, "ingest")
         return self
 
@@ -57,55 +55,55 @@ class Engine:
     async def fetch_all(self, items: Sequence[Fetch], on_done: Recorder) -> FetchReport:
         """Fetch *items*; *on_done* records what is durable, in groups, in a thread.
 
-        The first fatal error stops the run; what is done by then is recorded,
-        what is not is kept for the next run.
+        The first fatal error, of a file or of *on_done*, stops the run.  What is
+        done by then is recorded; what is not is kept for the next run.
 
         Raises:
             HubError, BlobCorruptError, NoRoomError: the first that was met.
         """
-        counters = Counters()
+        run = Run(
+            session=self._session,
+            blobs=self._blobs,
+            options=self._options,
+            limiter=self._limiter,
+            progress=self._progress,
+            pool=self._pool,
+        )
         group = _GroupCommit(on_done, self._progress)
-        waiting = deque(_interleave(items))
-
-        async def worker() -> None:
-            while waiting:
-                fetch = waiting.popleft()
-                download = Download(
-                    fetch,
-                    self._session,
-                    self._blobs,
-                    self._options,
-                    self._limiter,
-                    self._progress,
-                    counters,
-                    self._pool,
-                )
-                group.add(fetch.path, await download.run())
-
-        workers = min(self._options.files_in_flight_max, len(items))
         recording = asyncio.create_task(group.run())
+        fetching = asyncio.create_task(self._fetch(items, run, group))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(workers):
-                    tasks.create_task(worker())
-        except* (HubsyncError, OSError) as errors:
-            raise _first(errors) from None
+            # The recorder ends by itself only if it failed.
+            await asyncio.wait(
+                [fetching, recording], return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
+            fetching.cancel()
+            await asyncio.wait([fetching])
             group.close()
             await recording
-        return FetchReport(counters.bytes_fetched, counters.requests, counters.retries)
+        try:
+            fetching.result()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        return FetchReport(run.bytes_fetched, run.requests, run.retries)
 
+    async def _fetch(
+        self, items: Sequence[Fetch], run: Run, group: "_GroupCommit"
+    ) -> None:
+        waiting = deque(sorted(items, key=lambda item: -item.want.size_bytes))
 
-def _interleave(items: Sequence[Fetch]) -> list[Fetch]:
-    """Largest and smallest by turns: the long ones start early, the rest beside."""
-    ordered = sorted(items, key=lambda item: -item.want.size_bytes)
-    half = (len(ordered) + 1) // 2
-    large, small = ordered[:half], ordered[half:][::-1]
-    mixed: list[Fetch] = []
-    for index, item in enumerate(large):
-        mixed.append(item)
-        mixed += small[index : index + 1]
-    return mixed
+        async def worker(*, largest_first: bool) -> None:
+            # One half works off the large files, which take longest; the other
+            # half the small ones, which would else queue behind them.
+            while waiting:
+                fetch = waiting.popleft() if largest_first else waiting.pop()
+                blob = await Download(fetch, run).run_to_end()
+                group.add(fetch.path, blob)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(min(self._options.files_in_flight_max, len(items))):
+                tasks.create_task(worker(largest_first=number % 2 == 0))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -134,7 +132,7 @@ class _GroupCommit:
         self._wake.set()
 
     async def run(self) -> None:
-        while not (self._closed and not self._arrived):
+        while self._arrived or not self._closed:
             await self._wake.wait()
             self._wake.clear()
             group, self._arrived = self._arrived, []

@@ -7,17 +7,23 @@ import aiohttp
 from yarl import URL
 
 from hubsync import __version__
-from hubsync.model.errors import ExitCode
-from hubsync.ports.hub import HubError, Source
+from hubsync.ports.hub import HubAnswerError, Source
 from hubsync.transfer.options import TransferOptions
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_FIELD_BYTES_MAX = 64 * 1024  # signed addresses in Location are long
+_NOTE_BYTES_MAX = 64 * 1024  # "Found. Redirecting to …"
 
 
-class RedirectError(HubError):
+class RedirectError(HubAnswerError):
     """A redirect that must not be followed."""
 
-    exit_code = ExitCode.UNAVAILABLE
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            hint="A proxy or a log-in page may be answering in the hub's place. "
+            "Check the network and the endpoint.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,10 @@ class Reply:
     hops: int
     from_hub: bool
 
+    @property
+    def host(self) -> str:
+        return self.response.url.authority
+
 
 def new_session(options: TransferOptions) -> aiohttp.ClientSession:
     """A session that keeps nothing from one request to the next."""
@@ -39,8 +49,10 @@ def new_session(options: TransferOptions) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        trust_env=True,
+        trust_env=True,  # proxies
         read_bufsize=options.block_bytes,
+        max_line_size=_FIELD_BYTES_MAX,
+        max_field_size=_FIELD_BYTES_MAX,
         timeout=aiohttp.ClientTimeout(
             total=None,
             sock_connect=options.connect_timeout_s,
@@ -74,9 +86,13 @@ async def get(
         response = await session.get(url, headers=headers, allow_redirects=False)
         if response.status not in _REDIRECTS:
             return Reply(response, hop + 1, at_home)
-        location = response.headers.get("Location", "")
-        response.release()
-        url = _target(url, location)
+        async with response:
+            if (response.content_length or 0) <= _NOTE_BYTES_MAX and not (
+                response.headers.get("Transfer-Encoding")
+            ):
+                # Read to the end, the connection is good for the next request.
+                await response.read()
+        url = _target(url, response.headers.get("Location", ""))
     raise RedirectError(
         f"{origin.host} sends us round in circles: more than "
         f"{options.redirects_max} redirects for {origin.path}"
@@ -84,13 +100,13 @@ async def get(
 
 
 def _target(url: URL, location: str) -> URL:
-    nowhere = RedirectError(f"{url.host} redirects to nowhere: {location[:120]!r}")
     try:
         target = url.join(URL(location, encoded=True))
     except ValueError:
-        raise nowhere from None
-    if not location or not target.host or target.scheme not in ("http", "https"):
-        raise nowhere
+        target = URL()
+    sane = location.isascii() and location.isprintable() and " " not in location
+    if not sane or not target.host or target.scheme not in ("http", "https"):
+        raise RedirectError(f"{url.host} redirects to nowhere: {location[:120]!r}")
     if url.scheme == "https" and target.scheme == "http":
         raise RedirectError(f"{url.host} redirects from https to http at {target.host}")
     return target

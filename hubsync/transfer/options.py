@@ -14,7 +14,7 @@ class TransferOptions:
     read_timeout_s: float = 30.0  # no byte for this long: drop the connection
     rate_min_bytes_per_s: int = 1024  # slower than this over the window: drop it
     rate_window_s: float = 60.0
-    retries_max: int = 5  # in a row without a byte of progress
+    retries_max: int = 5  # in a row without a byte more than ever before
     backoff_base_s: float = 0.5
     backoff_max_s: float = 30.0
     rate_limit_wait_max_s: float = 330.0  # the Hub's windows are 5 minutes

@@ -9,26 +9,37 @@ from hubsync.ports.hub import (
     NotAllowedError,
 )
 from hubsync.transfer.http import Reply
-from hubsync.wire.hf import parse_rate_limit
+from hubsync.wire.hf import parse_wait_s
 from hubsync.wire.ranges import parse_content_range
 
 _SERVER_ERROR = 500
 
 
 class RetryLaterError(Exception):
-    """Nothing final: ask again, after *wait_s* seconds if the hub said so."""
+    """Nothing final: ask again, after *wait_s* seconds if the hub said so.
 
-    def __init__(self, why: str, wait_s: float | None = None) -> None:
+    *for_all*: the hub counts the requests of the whole run.
+    """
+
+    def __init__(
+        self, why: str, wait_s: float | None = None, *, for_all: bool = False
+    ) -> None:
         super().__init__(why)
-        self.wait_s = wait_s
+        self.wait_s, self.for_all = wait_s, for_all
 
 
 class StartOverError(Exception):
     """The hub does not go on from where we are."""
 
 
-def check_reply(reply: Reply, path: str, offset: int, want: Descriptor) -> None:
+def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
     """Return if the body is the bytes of *want* from *offset* on.
+
+    Args:
+        reply: what came, its body not read yet.
+        name: path and repo, for messages.
+        offset: the first byte that was asked for.
+        want: what the tree says of the file.
 
     Raises:
         RetryLaterError, StartOverError: ask again.
@@ -36,55 +47,65 @@ def check_reply(reply: Reply, path: str, offset: int, want: Descriptor) -> None:
     """
     status = reply.response.status
     if status in (200, 206):
-        _check_body(reply.response, offset, want)
+        _check_body(reply, offset, want)
     elif status == 416 and offset:  # noqa: PLR2004
         raise StartOverError
-    elif status == 429:  # noqa: PLR2004
-        raise RetryLaterError("the hub limits the rate", _wait_of(reply.response))
-    elif status >= _SERVER_ERROR or status in (408, 425):
-        raise RetryLaterError(f"{_host(reply)} answered {status}")
+    elif status == 429 or status >= _SERVER_ERROR or status in (408, 425):  # noqa: PLR2004
+        wait = parse_wait_s({k.lower(): v for k, v in reply.response.headers.items()})
+        limited = status == 429  # noqa: PLR2004
+        what = "limits the rate of requests" if limited else f"answered {status}"
+        raise RetryLaterError(f"{reply.host} {what}", wait, for_all=limited)
     elif not reply.from_hub:
         # A signed address has expired: the hub gives a new one.
-        raise RetryLaterError(f"{_host(reply)} answered {status}")
-    elif status in (401, 403):
+        raise RetryLaterError(f"{reply.host} answered {status}")
+    else:
+        _refuse(reply, name)
+
+
+def _refuse(reply: Reply, name: str) -> None:
+    status, host = reply.response.status, reply.host
+    if status in (401, 403):
+        said = reply.response.headers.get("X-Error-Message", str(status))
         raise NotAllowedError(
-            f"{_host(reply)} does not give {path}: "
-            f"{reply.response.headers.get('X-Error-Message', status)}",
-            hint="Log in with an account that has access: `hf auth login`, or "
-            "token_env in the configuration.",
+            f"{host} does not give {name}: {said[:200]}",
+            hint="If the repo is gated, ask for access on its page; then log in with "
+            "`hf auth login`, or set the variable that token_env names.",
         )
-    elif status == 404:  # noqa: PLR2004
+    if status == 404:  # noqa: PLR2004
         raise FileNotFoundOnHubError(
-            f"{_host(reply)} lists {path} but does not have it",
+            f"{host} lists {name} but does not have it",
             hint="The revision is not recorded. Try again later, or leave the file "
             "out with --exclude.",
         )
-    else:
-        raise HubAnswerError(f"{_host(reply)} answered {status} for {path}")
+    raise HubAnswerError(
+        f"{host} answered {status} for {name}",
+        hint="Check the endpoint: this is no answer that a hub gives.",
+    )
 
 
-def _check_body(
-    response: aiohttp.ClientResponse, offset: int, want: Descriptor
-) -> None:
+def _check_body(reply: Reply, offset: int, want: Descriptor) -> None:
+    response = reply.response
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in ("identity", ""):
-        raise RetryLaterError(f"the body came {encoding}-encoded, unasked")
-    if response.status == 200:  # noqa: PLR2004
-        if offset:
-            raise StartOverError  # the range was ignored
+        raise RetryLaterError(f"{reply.host} sent {encoding}-encoded bytes, unasked")
+    if response.status == 206:  # noqa: PLR2004
+        _check_part(response, offset, want)
         return
+    if offset:
+        raise StartOverError  # the range was ignored
+    length, size = response.content_length, want.size_bytes
+    if length is None or length == size:
+        return
+    # Nothing of this may get into the partial, to be found out at its very end.
+    if response.content_type == "text/html":
+        raise RetryLaterError(f"{reply.host} answered with a web page")
+    if length < size:
+        raise RetryLaterError(f"{reply.host} offers {length} bytes of {size}")
+
+
+def _check_part(
+    response: aiohttp.ClientResponse, offset: int, want: Descriptor
+) -> None:
     found = parse_content_range(response.headers.get("Content-Range", ""))
     if found is None or found[0] != offset or found[2] not in (None, want.size_bytes):
-        raise StartOverError if offset else RetryLaterError("a range, unasked")
-
-
-def _wait_of(response: aiohttp.ClientResponse) -> float | None:
-    limit = parse_rate_limit(response.headers.get("RateLimit", ""))
-    if limit is not None and limit.remaining == 0:
-        return limit.reset_s + 1.0
-    after = response.headers.get("Retry-After", "")
-    return float(after) if after.isdigit() else None
-
-
-def _host(reply: Reply) -> str:
-    return reply.response.url.host or "the hub"
+        raise StartOverError if offset else RetryLaterError("a range came, unasked")

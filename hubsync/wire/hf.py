@@ -44,6 +44,7 @@ __all__ = [
     "parse_refs",
     "parse_time",
     "parse_tree_entry",
+    "parse_wait_s",
 ]
 
 
@@ -202,10 +203,23 @@ class RateLimit:
     reset_s: int
 
 
-_RATE_LIMIT = re.compile(r'\s*"([^"]+)"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})\s*')
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_RATE_LIMIT = re.compile(r'\s*"([^"]+)"\s*;\s*r=([0-9]{1,9})\s*;\s*t=([0-9]{1,9})\s*')
 
 
 def parse_rate_limit(header: str) -> RateLimit | None:
     """The ``RateLimit`` header ``"api";r=0;t=55``; None if it is not that."""
     found = _RATE_LIMIT.fullmatch(header)
     return RateLimit(found[1], int(found[2]), int(found[3])) if found else None
+
+
+def parse_wait_s(headers: Mapping[str, str]) -> float | None:
+    """How long to be silent, by the headers of a refusal; None if it does not say.
+
+    ``RateLimit`` is on every answer: it counts only when nothing remains.
+    """
+    limit = parse_rate_limit(headers.get("ratelimit", ""))
+    if limit is not None and limit.remaining == 0:
+        return limit.reset_s + 1.0  # the window ends within that second
+    after = headers.get("retry-after", "").strip()
+    return float(after) if _SECONDS.fullmatch(after) else None

@@ -17,7 +17,7 @@ async function nameOf(call) {
   try {
     return await call();
   } catch (error) {
-    return `${error.name} ${error.statusCode}`;
+    return `${error.statusCode} ${error.message}`;
   }
 }
 
@@ -45,8 +45,9 @@ const answer = {
     .map((one) => one.path),
   config: await text("config.json"),
   dev: await text("README.md", { revision: "dev" }),
-  odd: await text("sub dir/a b#1.txt"),
-  pointer: await text("model.safetensors", { raw: true }),
+  // The client does not encode paths: a plain "#" would start a fragment.
+  odd: await text("sub dir/a b%231.txt"),
+  pointer: await nameOf(() => text("model.safetensors", { raw: true })),
   weights: await sha256("model.safetensors"),
   part: await (await download("model.safetensors")).slice(1000, 1016).arrayBuffer()
     .then((bytes) => Buffer.from(bytes).toString("hex")),
@@ -59,6 +60,6 @@ const answer = {
     .map((one) => one.name),
   paths: await hub.pathsInfo({ repo, paths: asked, hubUrl }),
   noRepo: await nameOf(() => hub.modelInfo({ name: "acme/nothing", hubUrl })),
-  snapshot: await hub.snapshotDownload({ repo, cacheDir, hubUrl }),
+  snapshot: await hub.snapshotDownload({ repo: dataset, cacheDir, hubUrl }),
 };
 console.log(JSON.stringify(answer));

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.csv  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.stand import Client, Served, Store, digests_of, environment
@@ -24,8 +24,6 @@ configs:
   data_files:
   - split: train
     path: csv/seattle-weather.csv
-- config_name: columns
-  data_files: data/*.parquet
 ---
 # Vega
 
@@ -102,7 +100,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served(
             store=store,
             url=url,
-            log=work / "access.log",
             model=model,
             dataset=dataset,
             commit=added["commit"],

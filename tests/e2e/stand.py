@@ -69,7 +69,7 @@ class Client:
     def env(self) -> dict[str, str]:
         return environment(self.home, self.settings)
 
-    def ask(self, program: str, *args: str | Path) -> Any:  # noqa: ANN401
+    def ask(self, program: str, *args: str | Path) -> Any:
         """Run *program*, which leaves what it found in ``answer``."""
         whole = f"import json, sys\n{program}\nprint(json.dumps(answer))\n"
         said = run(*self.wrapper, self.python, "-c", whole, *args, env=self.env)
@@ -131,17 +131,12 @@ class Served:
 
     store: Store
     url: str
-    log: Path
     model: Path
     dataset: Path
     commit: str
     dev_commit: str
     dataset_commit: str
     digests: Mapping[str, str] = field(default_factory=dict)
-
-    def requests(self) -> list[str]:
-        """``GET /path?query`` and the like, of every request so far."""
-        return requests_in(self.log)
 
 
 def requests_in(log: Path) -> list[str]:

@@ -26,7 +26,7 @@ answer = {
     "ls": fs.ls("acme/minilm", detail=False),
     "dev": fs.ls("acme/minilm@dev/sub dir", detail=False),
     "glob": fs.glob("acme/minilm/**/config*.json"),
-    "data": fs.glob("datasets/acme/vega/**.csv"),
+    "data": fs.glob("datasets/acme/vega/**/*.csv"),
     "find": fs.find("acme/minilm"),
 }
 """)
@@ -101,14 +101,19 @@ def test_datasets_loads_every_configuration(served: Served, client: Client) -> N
     answer = client.ask("""
 from datasets import get_dataset_config_names, load_dataset
 answer = {"names": get_dataset_config_names("acme/vega")}
-for name in ("stocks", "weather", "columns"):
-    loaded = load_dataset("acme/vega", name)
+asked = {
+    "stocks": {"name": "stocks"},
+    "weather": {"name": "weather"},
+    "columns": {"data_files": "data/*.parquet"},
+}
+for name, config in asked.items():
+    loaded = load_dataset("acme/vega", **config)
     answer[name] = [list(loaded), len(loaded["train"]), loaded["train"][0]]
 answer["default"] = len(load_dataset("acme/vega", split="train"))
 """)
     stocks = _rows(served.dataset / "csv" / "stocks.csv")
     weather = _rows(served.dataset / "csv" / "seattle-weather.csv")
-    assert answer["names"] == ["stocks", "weather", "columns"]
+    assert answer["names"] == ["stocks", "weather"]
     first = {"symbol": "MSFT", "date": "Jan 1 2000", "price": 39.81}
     assert answer["stocks"] == [["train"], len(stocks), first]
     assert answer["columns"] == answer["stocks"]
@@ -120,10 +125,10 @@ answer["default"] = len(load_dataset("acme/vega", split="train"))
 def test_datasets_streams_without_downloading(served: Served, client: Client) -> None:
     answer = client.ask("""
 from datasets import load_dataset
-def streamed(name):
-    rows = load_dataset("acme/vega", name, split="train", streaming=True)
+def streamed(**config):
+    rows = load_dataset("acme/vega", **config, split="train", streaming=True)
     return [[row["symbol"], row["date"], str(row["price"])] for row in rows]
-answer = [streamed("stocks"), streamed("columns")]
+answer = [streamed(name="stocks"), streamed(data_files="data/*.parquet")]
 """)
     rows = _rows(served.dataset / "csv" / "stocks.csv")
     expected = [[r["symbol"], r["date"], str(float(r["price"]))] for r in rows]

@@ -56,7 +56,7 @@ def test_a_mirror_without_lfs_files_has_a_snapshot_that_says_so(
     served: Served, mirror: Store
 ) -> None:
     repo = mirror.cache / "models--acme--minilm"
-    expected = {path: digest for path, digest in served.digests.items()}
+    expected = dict(served.digests)
     del expected[WEIGHTS]
     assert digests_of(repo / "snapshots" / served.commit) == expected
     # Its presence would tell huggingface_hub that the snapshot is whole.

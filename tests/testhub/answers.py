@@ -70,47 +70,90 @@ def fixed(
     )
 
 
+_MODEL_KEYS = (
+    "_id id private pipeline_tag library_name tags downloads likes modelId author sha "
+    "lastModified gated disabled model-index cardData siblings spaces createdAt "
+    "usedStorage"
+).split()
+_KEYS = {
+    "model": _MODEL_KEYS,
+    "dataset": (
+        "_id id author sha lastModified private gated disabled tags downloads likes "
+        "cardData siblings createdAt usedStorage"
+    ).split(),
+    "space": (
+        "_id id likes tags private author sha lastModified cardData gated disabled "
+        "siblings createdAt usedStorage"
+    ).split(),
+}
+_LIST_KEYS = {
+    "model": (
+        "_id id likes trendingScore private downloads tags pipeline_tag library_name "
+        "createdAt modelId"
+    ).split(),
+    "dataset": (
+        "_id id author sha lastModified private gated disabled tags downloads likes "
+        "createdAt"
+    ).split(),
+    "space": "_id id likes trendingScore private tags createdAt".split(),
+}
+
+
 def info(
     repo: HubRepo,
     sha: str | None,
     params: Mapping[str, str],
     all_params: Sequence[tuple[str, str]] = (),
 ) -> Json:
+    """The info object; ``expand`` gives exactly what it names."""
     expand = [value for key, value in all_params if key in ("expand", "expand[]")]
+    found = _everything(repo, sha, with_blobs=params.get("blobs") == "true")
+    if unknown := set(expand) - {*_MODEL_KEYS, *_KEYS["dataset"], *_KEYS["space"]}:
+        raise HubError(400, f'"expand" must be one of the known values: {unknown}')
+    keys = ["_id", "id", *expand] if expand else _KEYS[repo.repo_type]
+    return {key: found[key] for key in keys if key in found}
+
+
+def _everything(repo: HubRepo, sha: str | None, *, with_blobs: bool) -> Json:
     head = repo.git.history(sha)[0] if sha else None
+    files = repo.listing(sha).files() if sha else []
     found: Json = {
         "_id": repo.hub_id,
         "id": repo.name,
         "private": repo.private,
-        **({"pipeline_tag": repo.pipeline_tag} if repo.pipeline_tag else {}),
-        **({"library_name": repo.library_name} if repo.library_name else {}),
+        "pipeline_tag": repo.pipeline_tag,
+        "library_name": repo.library_name,
         "tags": list(repo.tags),
         "downloads": 7,
         "likes": 3,
-        **({"modelId": repo.name} if repo.repo_type == "model" else {}),
+        "trendingScore": 0,
+        "modelId": repo.name,
         "author": repo.name.partition("/")[0],
-        **({"sha": sha} if sha else {}),
+        "sha": sha,
         "lastModified": wire_time(head.timestamp) if head else repo.created_at,
         "gated": repo.gated,
         "disabled": repo.disabled,
+        "model-index": None,
         "cardData": {"license": "mit"},
+        "siblings": [one.as_sibling_json(with_blobs=with_blobs) for one in files],
+        "spaces": [],
+        "createdAt": repo.created_at,
+        "usedStorage": sum(one.size for one in files if one.lfs is not None),
     }
-    files = repo.listing(sha).files() if sha else []
-    with_blobs = params.get("blobs") == "true"
-    found["siblings"] = [one.as_sibling_json(with_blobs=with_blobs) for one in files]
-    found |= {"createdAt": repo.created_at, "usedStorage": 0}
-    if expand:
-        return {key: found[key] for key in ("_id", "id", *expand) if key in found}
-    return found
+    unset = {"pipeline_tag", "library_name", "sha"}
+    return {k: v for k, v in found.items() if v is not None or k not in unset}
 
 
 def list_item(repo: HubRepo, expand: Sequence[str]) -> Json:
-    sha = repo.resolve("main")
-    whole = info(repo, sha, {})
-    keys = ["_id", "id", "likes", "private", "downloads", "tags", "createdAt"]
-    if expand:
-        keys = ["_id", "id", *expand]
+    whole = _everything(repo, repo.resolve("main"), with_blobs=False)
+    keys = ["_id", "id", *expand] if expand else _LIST_KEYS[repo.repo_type]
     return {key: whole[key] for key in keys if key in whole}
+
+
+def sort_key(repo: HubRepo, by: str) -> Any:
+    """What a listing is sorted by; its own name where the hub has no value."""
+    value = _everything(repo, repo.resolve("main"), with_blobs=False).get(by, 0)
+    return value if isinstance(value, str) else str(value).zfill(12)
 
 
 def refs(repo: HubRepo, *, prs: bool) -> Json:

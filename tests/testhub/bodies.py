@@ -1,6 +1,7 @@
 """Sending a file, whole or as a range, and with whatever fault is ordered."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.testhub.faults import Fault
 from tests.testhub.log import Seen
 
 BLOCK = 256 * 1024
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 async def send_file(  # noqa: PLR0917 - one place, positional throughout
@@ -38,11 +40,12 @@ async def send_file(  # noqa: PLR0917 - one place, positional throughout
         length = max(0, length - fault.at)
     if fault and fault.kind == "gzip":
         sent_headers["Content-Encoding"] = "gzip"
-    response = web.StreamResponse(status=status, headers=sent_headers)
     if fault and fault.kind == "no_length":
-        response.force_close()
-    else:
-        response.content_length = length
+        return _close_delimited(
+            request, seen, _whole(source)[start:stop][: fault.at], sent_headers, status
+        )
+    response = web.StreamResponse(status=status, headers=sent_headers)
+    response.content_length = length
     await response.prepare(request)
     if request.method != "HEAD":
         await _body(request, response, seen, source, (start, stop), fault, released)
@@ -52,10 +55,11 @@ async def send_file(  # noqa: PLR0917 - one place, positional throughout
 def _range(
     request: web.BaseRequest, size: int, fault: Fault | None
 ) -> tuple[int, int, int]:
-    header = request.headers.get("Range", "")
-    if not header.startswith("bytes=") or (fault and fault.kind == "ignore_range"):
+    asked = _RANGE.fullmatch(request.headers.get("Range", ""))
+    ignored = fault is not None and fault.kind == "ignore_range"
+    if asked is None or asked[0] == "bytes=-" or ignored:
         return 0, size, 200
-    first, _, last = header[6:].partition("-")
+    first, last = asked.groups()
     start = int(first) if first else max(0, size - int(last))
     stop = min(int(last) + 1, size) if first and last else size
     return (start, stop, 206) if start < size else (0, 0, 416)
@@ -78,10 +82,7 @@ async def _body(  # noqa: C901, PLR0917 - each fault is one line here
     try:
         while offset < stop:
             block = _read(source, file, offset, min(BLOCK, stop - offset))
-            if (
-                kind in ("truncate", "no_length", "stall")
-                and offset + len(block) > start + at
-            ):
+            if kind in ("truncate", "stall") and offset + len(block) > start + at:
                 block = block[: start + at - offset]
             if kind == "flip" and offset <= at < offset + len(block):
                 changed = bytearray(block)
@@ -98,7 +99,7 @@ async def _body(  # noqa: C901, PLR0917 - each fault is one line here
                 offset += len(block)
             if kind == "shorter" and offset >= stop - at:
                 return
-            if kind in ("truncate", "no_length") and offset >= start + at:
+            if kind == "truncate" and offset >= start + at:
                 _hang_up(request)
                 return
             if kind == "stall" and offset >= start + at:
@@ -118,6 +119,27 @@ def _read(source: bytes | Path, file: object, offset: int, length: int) -> bytes
     file.seek(offset)  # type: ignore[attr-defined]
     data: bytes = file.read(length)  # type: ignore[attr-defined]
     return data
+
+
+def _whole(source: bytes | Path) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _close_delimited(
+    request: web.BaseRequest,
+    seen: Seen,
+    body: bytes,
+    headers: Mapping[str, str],
+    status: int,
+) -> web.StreamResponse:
+    """Write it by hand: aiohttp would send chunks, whose missing end is visible."""
+    lines = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
+    head = f"HTTP/1.1 {status} OK\r\nConnection: close\r\n{lines}\r\n"
+    if isinstance(request.transport, asyncio.WriteTransport):
+        request.transport.write(head.encode() + body)
+        seen.sent += len(body)
+    _hang_up(request)
+    return web.Response(status=status)
 
 
 def _hang_up(request: web.BaseRequest) -> None:

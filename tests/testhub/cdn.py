@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, quote
 from aiohttp import web
 
 from tests.testhub.bodies import send_file
-from tests.testhub.faults import Fault
 from tests.testhub.faulty import before_answer
 from tests.testhub.lfs import sha256_of_xet, xet_hash_of
 from tests.testhub.log import Seen
@@ -43,16 +42,16 @@ class Cdn:
             seen.notes.append("credentials were sent to the CDN")
         fault = self._hub.faults.take("cdn", request.method, request.raw_path)
         answer = await before_answer(request, fault)
+        if answer is None and (seen.notes or (fault and fault.kind == "expire")):
+            answer = _denied()
         if answer is None:
-            answer = await self._answer(request, seen, fault)
+            answer = await self._answer(request, seen)
         seen.status = answer.status
         return answer
 
-    async def _answer(
-        self, request: web.BaseRequest, seen: Seen, fault: Fault | None
-    ) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
-        if not self._is_good(path, query) or (fault and fault.kind == "expire"):
+        if not self._is_good(path, query):
             return _denied()
         sha256 = sha256_of_xet(path.rpartition("/")[2])
         file = self._hub.world.lfs.path(sha256)
@@ -62,6 +61,9 @@ class Cdn:
             "Content-Type": "application/octet-stream",
             "ETag": f'"{path.rpartition("/")[2]}"',
         }
+        fault = self._hub.faults.take(
+            "cdn", request.method, request.raw_path, has_body=True
+        )
         return await send_file(request, seen, file, headers, fault, self.released)
 
     def _is_good(self, path: str, query: str) -> bool:

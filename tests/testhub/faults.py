@@ -24,6 +24,10 @@ Kind = Literal[
 ]
 
 
+# These stand in for the answer; all others bend the body of the real one.
+REPLACING = frozenset({"status", "html", "reset", "redirect", "expire"})
+
+
 @dataclass(slots=True)
 class Fault:
     """One order.  *match* is searched in the raw path with query."""
@@ -58,8 +62,14 @@ class Faults:
         with self._lock:
             self._orders.clear()
 
-    def take(self, role: str, method: str, path: str) -> Fault | None:
-        """The fault for this request, if one is ordered; counts it."""
+    def take(
+        self, role: str, method: str, path: str, *, has_body: bool = False
+    ) -> Fault | None:
+        """The next order for this request; counts it.
+
+        Asked before there is an answer it gives one to replace it, asked with
+        *has_body* one to bend it: a redirect on the way does not use that up.
+        """
         with self._lock:
             for fault in self._orders:
                 if fault.role not in (None, role) or fault.times == 0:
@@ -68,6 +78,11 @@ class Faults:
                     continue
                 if not re.search(fault.match, path):
                     continue
+                bends = fault.kind not in REPLACING
+                if bends and method == "HEAD" and fault.method is None:
+                    continue
+                if bends != has_body:
+                    return None  # the order before it waits for its own moment
                 if fault.after > 0:
                     fault.after -= 1
                     continue

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -11,7 +11,7 @@ class Window:
 
     quota: int
     window_s: int
-    used: int = 0
+    used: dict[str, int] = field(default_factory=dict)  # by caller
     started: float = 0.0
 
 
@@ -25,15 +25,18 @@ class RateLimits:
             "resolvers": Window(1_000_000, 300),
         }
 
-    def count(self, bucket: str, now: float) -> tuple[bool, dict[str, str]]:
+    def count(
+        self, bucket: str, now: float, caller: str = ""
+    ) -> tuple[bool, dict[str, str]]:
         """``(allowed, headers)`` for one more request."""
         with self._lock:
             window = self.windows[bucket]
             if now >= window.started + window.window_s:
-                window.started, window.used = now, 0
-            allowed = window.used < window.quota
-            window.used += allowed
-            left = max(0, window.quota - window.used)
+                window.started, window.used = now, {}
+            used = window.used.get(caller, 0)
+            allowed = used < window.quota
+            window.used[caller] = used + allowed
+            left = max(0, window.quota - window.used[caller])
             ends = max(0, int(window.started + window.window_s - now))
         return allowed, {
             "RateLimit": f'"{bucket}";r={left};t={ends}',

@@ -1,6 +1,5 @@
 """The hub's own port: routes, redirects, errors."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +13,6 @@ from tests.testhub import answers
 from tests.testhub.answers import HubError
 from tests.testhub.bodies import send_file
 from tests.testhub.cdn import Cdn
-from tests.testhub.faults import Fault
 from tests.testhub.faulty import before_answer
 from tests.testhub.limits import bucket_of
 from tests.testhub.listing import TreeEntry
@@ -44,7 +42,7 @@ class Ask:
 
     request: web.BaseRequest
     seen: Seen
-    fault: Fault | None
+    limit: Mapping[str, str]
     path: str
     query: str
     account: Account | None
@@ -68,22 +66,36 @@ class HubServer:
         self._hub.log.add(seen)
         for hook in self._hub.hooks:
             hook(seen)
+        header = request.headers.get("Authorization", "")
+        account = self._hub.world.accounts.get(header.removeprefix("Bearer "))
         allowed, limit = self._hub.limits.count(
-            seen.bucket, self._hub.world.clock.now()
+            seen.bucket, self._hub.world.clock.now(), account.user if account else ""
         )
         fault = self._hub.faults.take("hub", request.method, request.raw_path)
-        header = request.headers.get("Authorization", "")
-        token = header.removeprefix("Bearer ")
-        account = self._hub.world.accounts.get(token)
-        ask = Ask(request, seen, fault, path, query, account, bool(header))
         answer = await before_answer(request, fault)
         if answer is None:
+            ask = Ask(request, seen, limit, path, query, account, bool(header))
             answer = await self._limited(ask, allowed=allowed, limit=limit)
+            if not answer.prepared:
+                answer.headers.update(limit)
+                answer = await self._bent(ask, answer)
         seen.status = answer.status
-        if not answer.prepared:
-            for key, value in limit.items():
-                answer.headers.setdefault(key, value)
         return answer
+
+    async def _bent(self, ask: Ask, answer: web.StreamResponse) -> web.StreamResponse:
+        """*answer* as it is, or with the fault that waits for a JSON body."""
+        if not isinstance(answer, web.Response) or answer.status != 200:
+            return answer
+        fault = self._hub.faults.take(
+            "hub", ask.request.method, ask.request.raw_path, has_body=True
+        )
+        if fault is None or not isinstance(answer.body, bytes):
+            return answer
+        headers = dict(answer.headers)
+        headers.pop("Content-Length", None)
+        return await send_file(
+            ask.request, ask.seen, answer.body, headers, fault, self._cdn.released
+        )
 
     async def _limited(
         self, ask: Ask, *, allowed: bool, limit: Mapping[str, str]
@@ -205,7 +217,8 @@ class HubServer:
             rows = answers.with_last_commit(repo, commit, rows)
         if repo.tree_override is not None:
             rows = repo.tree_override(rows)
-        limit = int(params.get("limit", self._hub.page_size))
+        page_size = self._hub.page_size
+        limit = min(int(params.get("limit", page_size)), page_size)
         start = int(params.get("cursor", "0"))
         headers = {}
         if start + limit < len(rows):
@@ -240,12 +253,17 @@ class HubServer:
             raise HubError(404, "Entry not found", code="EntryNotFound", text=True)
         if verb == "raw":
             return await self._send(ask, repo, entry, commit)
+        if entry.lfs and not self._hub.world.lfs.path(entry.lfs.sha256).exists():
+            raise HubError(404, "Entry not found", code="EntryNotFound", text=True)
+        if ask.request.headers.get("If-None-Match") == entry.etag:
+            headers = {"X-Repo-Commit": commit, "ETag": entry.etag}
+            return web.Response(status=304, headers=headers)
         common = {"X-Repo-Commit": commit, "X-Linked-Etag": entry.etag}
         if entry.lfs is not None and entry.size > 0:
             return self._to_cdn(repo, entry, commit, common)
         if repo.private or repo.gated or entry.size == 0:
             return await self._send(ask, repo, entry, commit)
-        query = f"?%2F{quote(repo.name, safe='')}%2Fresolve={quote(entry.etag)}"
+        query = f"?{quote(ask.path, safe='')}="
         location = (
             f"/api/resolve-cache/{plural or 'models'}/{repo.name}/{commit}/"
             f"{quote(path)}{query}&etag={quote(entry.etag)}"
@@ -294,6 +312,7 @@ class HubServer:
         repo = self._repo(ask, _TYPES[plural], unquote(name))
         if isinstance(repo, web.Response):
             return repo
+        self._check_gate(ask, repo)
         entry = repo.listing(commit).file(unquote(raw_path))
         if entry is None:
             raise HubError(404, "Entry not found", code="EntryNotFound", text=True)
@@ -302,20 +321,32 @@ class HubServer:
     async def _send(
         self, ask: Ask, repo: HubRepo, entry: TreeEntry, commit: str
     ) -> web.StreamResponse:
-        data = repo.git.blob(entry.oid)
-        etag = f'"{hashlib.sha1(b"blob %d%c" % (len(data), 0) + data).hexdigest()}"'
-        headers = {"X-Repo-Commit": commit, "ETag": etag}
-        if ask.request.headers.get("If-None-Match") == etag:
+        is_raw = "/raw/" in ask.path
+        if entry.lfs is not None and not is_raw:
+            data, etag = b"", entry.etag  # larger ones are at the CDN
+        else:
+            data, etag = repo.git.blob(entry.oid), f'"{entry.oid}"'
+        headers = {**ask.limit, "X-Repo-Commit": commit, "ETag": etag}
+        if ask.request.headers.get("If-None-Match") == etag and not is_raw:
             return web.Response(status=304, headers=headers)
+        fault = self._hub.faults.take(
+            "hub", ask.request.method, ask.request.raw_path, has_body=True
+        )
         return await send_file(
-            ask.request, ask.seen, data, headers, ask.fault, self._cdn.released
+            ask.request, ask.seen, data, headers, fault, self._cdn.released
         )
 
     def _list(self, ask: Ask, repo_type: str) -> web.Response:
         params = dict(ask.params)
         expand = [value for key, value in ask.params if key.startswith("expand")]
         found = []
-        for repo in self._hub.world.all(repo_type):
+        repos = self._hub.world.all(repo_type)
+        if by := params.get("sort"):
+            repos.sort(key=lambda one: answers.sort_key(one, by), reverse=True)
+        tags = {value for key, value in ask.params if key == "filter"}
+        for repo in repos:
+            if not tags <= {*repo.tags, repo.pipeline_tag, repo.library_name}:
+                continue
             owner = repo.name.partition("/")[0]
             if repo.private or params.get("author", owner).lower() != owner.lower():
                 continue

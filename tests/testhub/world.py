@@ -129,13 +129,13 @@ class World:
         self._lock = threading.Lock()
         self._repos: dict[tuple[str, str], HubRepo] = {}
         self._moved: dict[tuple[str, str], str] = {}
-        self._numbers = itertools.count(1)
+        self._made = 0  # repos ever, so that an id is never given twice
         self._gits: list[GitRepo] = []  # of deleted repos too: they are to be closed
         folder.mkdir(parents=True, exist_ok=True)
         self._load()
 
     def create(self, name: str, repo_type: str = "model", **more: Any) -> HubRepo:
-        number = next(self._numbers)
+        number = self._made + 1
         hub_id = hashlib.sha256(f"{number}:{repo_type}:{name}".encode()).hexdigest()[
             :24
         ]
@@ -146,6 +146,7 @@ class World:
         self._gits.append(git)
         with self._lock:
             self._repos[repo.key] = repo
+            self._made = number
             self._moved.pop(repo.key, None)
         self._save()
         return repo
@@ -194,13 +195,16 @@ class World:
             }
             for one in self._repos.values()
         ]
-        (self.folder / "repos.json").write_text(json.dumps(rows), "utf-8")
+        saved = {"made": self._made, "repos": rows}
+        (self.folder / "repos.json").write_text(json.dumps(saved), "utf-8")
 
     def _load(self) -> None:
         saved = self.folder / "repos.json"
         if not saved.exists():
             return
-        for row in json.loads(saved.read_text("utf-8")):
+        content = json.loads(saved.read_text("utf-8"))
+        self._made = content["made"]
+        for row in content["repos"]:
             git = GitRepo(self.folder / "git" / f"{row['hub_id']}.git")
             repo = HubRepo(self, git=git, **row)
             self._gits.append(git)

@@ -11,147 +11,189 @@ Source: the layout documented by the Hub ("local cache") and huggingface_hub
 2.4's ``_tree_cache.py``.
 """
 
-import errno
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hubsync.model.digest import Digest
+from hubsync.model.paths import check_path
 from hubsync.model.repo import RepoId
-from hubsync.model.revision import RefName
+from hubsync.model.revision import RefName, is_commit
 from hubsync.model.snapshot import HeldEntry, SnapshotState, TreeEntry
 from hubsync.ports.view import ViewSnapshot
 from hubsync.store.disk import explained, make_folders, sync_folder, write_durably
 from hubsync.store.layout import StoreRoot
-
-_NO_HARD_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
+from hubsync.store.lock import open_locked
+from hubsync.store.views.hf_refs import clear_the_way, drop_ref, is_without_refs
+from hubsync.store.views.links import (
+    SnapshotLinks,
+    drop_unused_blobs,
+    etag,
+    link_blob,
+    link_text,
+)
 
 
 class HfCacheView:
-    """A `View` under ``<root>/hub``; *blob_path* tells where a blob is."""
+    """A `View` under ``<root>/hub``; *blob_path* tells where a blob is.
+
+    One process at a time changes a repo's folder; readers wait for nobody.
+    """
 
     def __init__(self, root: StoreRoot, blob_path: Callable[[Digest], Path]) -> None:
         self._root, self._blob_path = root, blob_path
 
     def path(self, repo: RepoId, commit: str) -> Path:
+        assert is_commit(commit), "a snapshot is named by a full commit id"
         return self._folder(repo) / "snapshots" / commit
 
     def checkout(self, snapshot: ViewSnapshot) -> Path:
         """As `View.checkout`.  Laying out again what is there changes nothing."""
+        _check_refs(snapshot.refs)
         folder = self._folder(snapshot.repo)
-        with explained(folder):
+        target = self.path(snapshot.repo, snapshot.commit)
+        held = [one for one in snapshot.entries if one.held]
+        with explained(folder), self._staging(snapshot.repo) as staging:
             for name in ("blobs", "snapshots", "refs"):
                 make_folders(folder / name, self._root.hub)
-            held = [one for one in snapshot.entries if one.digest is not None]
-            for one in held:
-                self._link_blob(folder, one)
-            target = self.path(snapshot.repo, snapshot.commit)
-            if target.is_dir():
-                _add_missing(target, held)
-            else:
-                self._build(target, held)
-            if snapshot.state is SnapshotState.COMPLETE:
-                self._write_tree(folder, snapshot)
-        self.move_refs(snapshot.repo, snapshot.commit, snapshot.refs)
+            if _link_blobs(folder / "blobs", held, self._blob_path, staging):
+                sync_folder(folder / "blobs")
+            if not target.is_dir():
+                _build(target, held, staging)
+            elif SnapshotLinks(target, staging).refresh(snapshot.entries):
+                drop_unused_blobs(folder)
+            self._write_tree(folder, snapshot, staging)
+            _move_refs(folder, snapshot.commit, snapshot.refs, staging)
         return target
 
     def move_refs(self, repo: RepoId, commit: str, refs: Sequence[RefName]) -> None:
-        top = self._folder(repo) / "refs"
-        for ref in refs:
-            path = top / ref.short
-            with explained(path):
-                if path.is_file() and path.read_bytes() == commit.encode():
-                    continue
-                _clear_the_way(path, top)
-                make_folders(path.parent, self._root.hub)
-                write_durably(path, commit.encode())
+        """As `View.move_refs`."""
+        assert is_commit(commit), "clients take anything else for a broken cache"
+        _check_refs(refs)
+        folder = self._folder(repo)
+        with explained(folder), self._staging(repo) as staging:
+            _move_refs(folder, commit, refs, staging)
 
     def remove(
         self, repo: RepoId, commit: str | None, refs: Sequence[RefName] = ()
     ) -> None:
         """As `View.remove`; refs first, so that nobody is sent to a hole."""
         folder = self._folder(repo)
-        with explained(folder):
-            if commit is None:
-                if folder.exists():
-                    shutil.rmtree(folder / "refs", ignore_errors=True)
-                    shutil.rmtree(folder)
-                return
+        if not folder.exists():
+            return
+        with explained(folder), self._staging(repo) as staging:
             for ref in refs:
-                (folder / "refs" / ref.short).unlink(missing_ok=True)
-            (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
-            snapshot = folder / "snapshots" / commit
-            if snapshot.is_dir():
-                # In one step out of sight, then at leisure.
-                aside = self._temporary()
-                snapshot.rename(aside)
-                shutil.rmtree(aside)
-            _drop_unused_blobs(folder)
+                drop_ref(folder / "refs", ref)
+            if commit is not None:
+                (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
+                snapshot = self.path(repo, commit)
+                if snapshot.is_dir():
+                    # In one step out of sight, then at leisure (by the staging).
+                    snapshot.rename(staging / "snapshot")
+                drop_unused_blobs(folder)
+            if commit is None or _is_empty(folder):
+                folder.rename(staging / "repo")
 
     def _folder(self, repo: RepoId) -> Path:
         return self._root.hub / repo.folder
 
-    def _temporary(self) -> Path:
-        parent = self._root.partial / "views"
-        parent.mkdir(exist_ok=True)
-        return parent / uuid.uuid4().hex
-
-    def _link_blob(self, folder: Path, one: HeldEntry) -> None:
-        assert one.digest
-        source, link = self._blob_path(one.digest), folder / "blobs" / etag(one.entry)
+    @contextmanager
+    def _staging(self, repo: RepoId) -> Iterator[Path]:
+        """An empty folder on the same file system, and the lock of *repo* here."""
+        self._root.staging.mkdir(exist_ok=True)
+        staging = self._root.staging / repo.folder
+        lock = staging.with_name(f"{staging.name}.lock")
+        fd = open_locked(lock)
         try:
-            os.link(source, link)
-        except FileExistsError:
-            if _same_bytes(source, link):
-                return
-            # Left from before the blob was damaged and fetched again.
-            temporary = self._temporary()
-            _link(source, temporary, link.parent)
-            temporary.replace(link)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINK:
-                raise
-            _link(source, link, link.parent)
+            # What is there is of a process that died: we have its lock.
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            yield staging
+            shutil.rmtree(staging)
+        finally:
+            lock.unlink(missing_ok=True)
+            os.close(fd)
 
-    def _build(self, target: Path, held: Sequence[HeldEntry]) -> None:
-        """Make the snapshot's folder elsewhere, then give it its name in one step."""
-        building = self._temporary()
-        building.mkdir()
-        folders = {building}
-        for one in held:
-            link = building / one.entry.path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            folders.add(link.parent)
-            link.symlink_to(_link_text(one.entry))
-        for folder in folders:
-            sync_folder(folder)
-        try:
-            building.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(building)  # another process was quicker
-            _add_missing(target, held)
-        sync_folder(target.parent)
-
-    def _write_tree(self, folder: Path, snapshot: ViewSnapshot) -> None:
+    def _write_tree(self, folder: Path, snapshot: ViewSnapshot, staging: Path) -> None:
+        """The listing that lets a client tell a whole snapshot from half a one."""
         path = folder / "trees" / f"{snapshot.commit}.json"
-        if path.is_file():
+        if snapshot.state is not SnapshotState.COMPLETE:
+            path.unlink(missing_ok=True)
             return
+        if path.is_file():
+            return  # a commit's tree never changes
+        rows = {one.entry.path: _tree_row(one.entry) for one in snapshot.entries}
+        listing = {"format_version": 1, "files": dict(sorted(rows.items()))}
         make_folders(path.parent, self._root.hub)
-        files = {
-            one.entry.path: _tree_row(one.entry)
-            for one in sorted(snapshot.entries, key=lambda one: one.entry.path)
-        }
-        write_durably(path, json.dumps({"format_version": 1, "files": files}).encode())
+        write_durably(path, json.dumps(listing, indent=1).encode(), beside=staging)
 
 
-def etag(entry: TreeEntry) -> str:
-    """The blob's name in a client's cache: sha256 for LFS, git object id else."""
-    return entry.lfs.hex if entry.lfs else entry.git_oid.hex
+def _check_refs(refs: Sequence[RefName]) -> None:
+    """Git allows names that no file can have: found before anything is written."""
+    for ref in refs:
+        check_path(ref.short)
+
+
+def _link_blobs(
+    blobs: Path,
+    held: Sequence[HeldEntry],
+    blob_path: Callable[[Digest], Path],
+    staging: Path,
+) -> bool:
+    """Whether any link had to be made."""
+    new = False
+    for one in held:
+        assert one.digest
+        link = blobs / etag(one.entry)
+        new |= link_blob(one.digest, blob_path(one.digest), link, staging)
+    return new
+
+
+def _build(target: Path, held: Sequence[HeldEntry], staging: Path) -> None:
+    """Make the snapshot's folder elsewhere, then give it its name in one step."""
+    building = staging / "snapshot"
+    building.mkdir()
+    folders = {building}
+    for one in held:
+        link = building / check_path(one.entry.path)
+        if link.parent not in folders:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            folders.update(_between(link.parent, building))
+        link.symlink_to(link_text(one.entry))
+    for folder in folders:
+        sync_folder(folder)
+    building.rename(target)
+    sync_folder(target.parent)
+
+
+def _between(folder: Path, top: Path) -> Iterator[Path]:
+    while folder != top:
+        yield folder
+        folder = folder.parent
+
+
+def _move_refs(
+    folder: Path, commit: str, refs: Sequence[RefName], staging: Path
+) -> None:
+    top = folder / "refs"
+    for ref in refs:
+        path = top / ref.short
+        if path.is_file() and path.read_bytes() == commit.encode():
+            continue
+        clear_the_way(path, top)
+        make_folders(path.parent, folder)
+        # Not beside the ref: a client takes every file there for a ref.
+        write_durably(path, commit.encode(), beside=staging)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is left that a client could ask this repo's folder for."""
+    snapshots = folder / "snapshots"
+    has_snapshot = snapshots.is_dir() and any(snapshots.iterdir())
+    return not has_snapshot and is_without_refs(folder / "refs")
 
 
 def _tree_row(entry: TreeEntry) -> dict[str, object]:
@@ -159,61 +201,3 @@ def _tree_row(entry: TreeEntry) -> dict[str, object]:
     if entry.lfs:
         row |= {"lfs_sha256": entry.lfs.hex, "lfs_size": entry.size_bytes}
     return row
-
-
-def _link_text(entry: TreeEntry) -> str:
-    up = "../" * (2 + entry.path.count("/"))
-    return f"{up}blobs/{etag(entry)}"
-
-
-def _link(source: Path, link: Path, folder: Path) -> None:
-    """A hard link, or where the file system has none, a relative symlink."""
-    try:
-        os.link(source, link)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINK:
-            raise
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(source, folder))
-
-
-def _same_bytes(source: Path, link: Path) -> bool:
-    try:
-        return link.samefile(source)
-    except FileNotFoundError:
-        return False
-
-
-def _add_missing(target: Path, held: Sequence[HeldEntry]) -> None:
-    """Add the files that are held by now; each appears in one step."""
-    for one in held:
-        link = target / one.entry.path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            link.symlink_to(_link_text(one.entry))
-        except FileExistsError:
-            continue
-        sync_folder(link.parent)
-
-
-def _clear_the_way(path: Path, top: Path) -> None:
-    """Refs ``a`` and ``a/b`` cannot both be files: the newer one stays."""
-    parent = path.parent
-    while parent != top:
-        if parent.is_file():
-            parent.unlink()
-        parent = parent.parent
-    if path.is_dir():
-        shutil.rmtree(path)
-
-
-def _drop_unused_blobs(folder: Path) -> None:
-    used = {
-        os.path.basename(os.readlink(path))  # noqa: PTH115, PTH119 - text of the link
-        for path in (folder / "snapshots").rglob("*")
-        if path.is_symlink()
-    }
-    blobs = folder / "blobs"
-    for path in blobs.iterdir() if blobs.is_dir() else ():
-        if path.name not in used:
-            path.unlink()

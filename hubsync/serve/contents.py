@@ -1,0 +1,57 @@
+"""The routes to a file: ``/resolve/`` and ``/raw/``."""
+
+from aiohttp import web
+
+from hubsync.model.snapshot import HeldEntry
+from hubsync.serve.errors import no_entry, not_held
+from hubsync.serve.files import FileSender, file_headers
+from hubsync.serve.found import Found
+from hubsync.serve.library import Library
+from hubsync.wire.lfs import emit_pointer
+from hubsync.wire.ranges import matches_any
+
+
+class Contents:
+    """Finds the entry that is asked for, and has its bytes sent."""
+
+    def __init__(self, library: Library, sender: FileSender) -> None:
+        self._library, self._sender = library, sender
+
+    async def resolve(self, request: web.Request, found: Found) -> web.StreamResponse:
+        one = await self._entry(found)
+        if not one.held:
+            raise not_held(one.entry.path, found.commit)
+        etag = one.entry.lfs.hex if one.entry.lfs else one.entry.git_oid.hex
+        linked = {
+            "X-Linked-Size": str(one.entry.size_bytes),
+            "X-Linked-Etag": f'"{etag}"',
+        }
+        headers = {**found.commit_header, **linked}
+        return await self._sender.send(request, one, etag, headers)
+
+    async def raw(self, request: web.Request, found: Found) -> web.StreamResponse:
+        """What git holds: the pointer for an LFS file."""
+        one = await self._entry(found)
+        etag = one.entry.git_oid.hex
+        if one.entry.lfs is None:
+            if not one.held:
+                raise not_held(one.entry.path, found.commit)
+            return await self._sender.send(request, one, etag, found.commit_header)
+        headers = {
+            **file_headers(one.entry.path),
+            **found.commit_header,
+            "Accept-Ranges": "none",
+            "Content-Type": "text/plain; charset=utf-8",
+            "ETag": f'"{etag}"',
+        }
+        if matches_any(request.headers.get("If-None-Match"), etag):
+            return web.Response(status=304, headers=headers)
+        body = emit_pointer(one.entry.lfs, one.entry.size_bytes)
+        return web.Response(body=body, headers=headers)
+
+    async def _entry(self, found: Found) -> HeldEntry:
+        library, path = self._library, found.route.path
+        one = await library.ask(library.catalog.entry, found.snapshot, path)
+        if one is None:
+            raise no_entry(path, found.revision, found.commit, file=True)
+        return one

@@ -1,0 +1,154 @@
+"""Where requests come in and every error ends; and who stays too long."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from hubsync import __version__
+from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.serve.errors import Problem, unavailable
+from hubsync.serve.events import Event
+
+log = logging.getLogger("hubsync.serve")
+
+EXPOSED_HEADERS = (
+    "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total-Count,ETag,Link,"
+    "Accept-Ranges,Content-Range,X-Linked-Size,X-Linked-ETag"
+)
+request_id: ContextVar[str] = ContextVar("request_id")  # aiohttp: a task a request
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Request id, log line, and the one place where an unexpected error ends."""
+    started = time.monotonic()
+    request_id.set(uuid.uuid4().hex)
+    status = 0  # the client left before the end
+    try:
+        response = await _answer(request, handler)
+        status = response.status
+    finally:
+        if log.isEnabledFor(logging.INFO):
+            _log_request(request, status, time.monotonic() - started)
+    return response
+
+
+def _log_request(request: web.Request, status: int, elapsed_s: float) -> None:
+    log.info(
+        Event(
+            "request answered" if status else "client left",
+            method=request.method,
+            target=request.raw_path[:500],
+            status=status,
+            elapsed_ms=round(elapsed_s * 1000, 1),
+            client=request.remote,
+            request_id=request_id.get(),
+        )
+    )
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPException as error:
+        return Problem(error.status, error.reason).response()
+    except ConnectionError:
+        raise  # there is nobody to answer any more
+    except HubsyncError as error:
+        log.exception(Event("request failed", request_id=request_id.get()))
+        if error.exit_code is ExitCode.UNAVAILABLE:
+            return unavailable().response()
+    except Exception:
+        log.exception(Event("request failed", request_id=request_id.get()))
+    return Problem(500, f"Internal error, request {request_id.get()}").response()
+
+
+async def decorate(_: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer has, before its headers leave."""
+    response.headers["X-Request-Id"] = request_id.get()
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+    response.headers["Server"] = f"hubsync/{__version__}"
+
+
+def protocol_log() -> logging.Logger:
+    """Where aiohttp reports requests that are none: one quiet line each.
+
+    Scanners send many, and a traceback of ours explains nothing about them.
+    """
+    quiet = logging.getLogger("hubsync.serve.protocol")
+    if not quiet.filters:
+        quiet.addFilter(_without_traceback)
+    return quiet
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    record.msg = Event("request refused", reason=str(error)[:200])
+    record.args, record.exc_info = None, None
+    record.levelno, record.levelname = logging.INFO, "INFO"
+    return log.isEnabledFor(logging.INFO)
+
+
+class IdleWatch:
+    """Drops connections on which no whole request has come for too long.
+
+    aiohttp limits the time between two requests, but waits without end for the
+    first, and for the rest of one that came in part ("slow loris").
+    """
+
+    def __init__(self, idle_s: float) -> None:
+        self._idle_s = idle_s
+        self._busy: dict[object, int] = {}
+        self._idle_since: dict[object, float] = {}
+
+    @web.middleware
+    async def middleware(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        connection = request.protocol
+        self._busy[connection] = self._busy.get(connection, 0) + 1
+        try:
+            return await handler(request)
+        finally:
+            self._busy[connection] -= 1
+            if not self._busy[connection]:
+                del self._busy[connection]
+            self._idle_since.pop(connection, None)
+
+    @asynccontextmanager
+    async def watching(self, server: web.Server) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._watch(server))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self, server: web.Server) -> None:
+        while True:
+            await asyncio.sleep(self._idle_s / 4)
+            self.sweep(server, time.monotonic())
+
+    def sweep(self, server: web.Server, now: float) -> None:
+        idle = [one for one in server.connections if one not in self._busy]
+        before, self._idle_since = self._idle_since, {}
+        for connection in idle:
+            since = before.get(connection, now)
+            if now - since >= self._idle_s:
+                connection.force_close()
+            else:
+                self._idle_since[connection] = since

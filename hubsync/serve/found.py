@@ -1,0 +1,40 @@
+"""What a route has led to."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from hubsync.catalog.rows import RepoRow, SnapshotRow
+from hubsync.model.revision import DEFAULT_BRANCH
+from hubsync.serve.routing import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A route, and what it names."""
+
+    route: Route
+    row: RepoRow
+    snapshot: SnapshotRow
+
+    @property
+    def commit(self) -> str:
+        return self.snapshot.commit.oid
+
+    @property
+    def commit_header(self) -> dict[str, str]:
+        return {"X-Repo-Commit": self.commit}
+
+    @property
+    def revision(self) -> str:
+        """As it was asked for."""
+        return self.route.revision or DEFAULT_BRANCH
+
+
+def elsewhere(request: web.Request, route: Route, row: RepoRow) -> web.Response:
+    """The Hub's answer for a renamed repo or a name in other case."""
+    location = route.shape.replace("{}", row.repo.name, 1)
+    query = request.raw_path.partition("?")[2]
+    if query and query.isascii():
+        location += f"?{query}"
+    return web.Response(status=307, headers={"Location": location})

@@ -1,0 +1,57 @@
+"""The object about one repo, and the list of many."""
+
+from collections.abc import Mapping, Sequence
+
+from hubsync.catalog.rows import RepoRow, SnapshotRow
+from hubsync.model.repo import RepoType
+from hubsync.serve.library import Library, hub_id
+from hubsync.serve.listing import Listed, Query
+from hubsync.wire.hf import emit_info
+
+
+def info_of(
+    library: Library,
+    row: RepoRow,
+    snapshot: SnapshotRow,
+    *,
+    blobs: bool = False,
+    expand: Sequence[str] | None = None,
+) -> dict[str, object]:
+    """The info object of one snapshot; blocks."""
+    card = library.card(row, snapshot)
+    # Reading a whole tree to name none of its files would be a waste.
+    lists = expand is None or "siblings" in expand
+    entries = library.catalog.entries(snapshot) if lists else []
+    return emit_info(
+        name=row.repo.name,
+        repo_type=row.repo.repo_type,
+        hub_id=hub_id(row),
+        sha=snapshot.commit.oid,
+        card=card,
+        siblings=[one.entry for one in entries],
+        last_modified=snapshot.commit.committed_at or snapshot.recorded_at,
+        created_at=row.recorded_at,
+        blobs=blobs,
+        expand=expand,
+    )
+
+
+def list_of(
+    library: Library, query: Query, repo_type: RepoType
+) -> tuple[list[Mapping[str, object]], int | None]:
+    """``(items, where the next page starts)`` of ``GET /api/{type}``; blocks."""
+    listed = []
+    for row in library.repos(repo_type):
+        head = library.snapshot(row, None)
+        if head is not None:
+            listed.append(Listed(row, head, library.card(row, head)))
+    page, following = query.select(listed)
+    keys = query.keys(repo_type)
+    return [_item(library, one, keys) for one in page], following
+
+
+def _item(library: Library, one: Listed, keys: Sequence[str]) -> dict[str, object]:
+    info = info_of(library, one.row, one.head, expand=keys)
+    info.setdefault("trendingScore", 0)
+    # The Hub's order differs from the info object's: the one of the keys.
+    return {key: info[key] for key in keys if key in info}

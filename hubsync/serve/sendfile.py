@@ -1,0 +1,158 @@
+"""Moving the bytes of an open file to a client.
+
+Large bodies leave in bursts from a small thread pool.  `loop.sendfile` would
+send a whole range in one system call as long as the client keeps up, and wait
+for a cold disk inside it: everybody else would wait along.
+"""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from aiohttp import web
+
+from hubsync.model.units import MIB
+from hubsync.serve.options import ServeOptions
+from hubsync.wire.ranges import ByteRange
+
+T = TypeVar("T")
+POLL_S = 0.001
+
+
+class FileTruncatedError(OSError):
+    """The file ended before the bytes that the headers announced."""
+
+
+class Mover:
+    """Owns the threads that move bytes."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self._pool = ThreadPoolExecutor(options.threads, "sendfile")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        file: int,
+        part: ByteRange,
+    ) -> None:
+        """Send *part* of *file*, after *response* has sent its headers.
+
+        Raises:
+            ConnectionError: the client has left, or takes no bytes any more.
+            OSError: the file cannot be read, or is too short.
+        """
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has left")
+        if transport.get_extra_info("sslcontext") is not None:
+            # sendfile would write plain text into the TLS stream
+            await self._copy(response, file, part)
+        else:
+            await self._sendfile(transport, file, part)
+
+    async def _copy(
+        self, response: web.StreamResponse, file: int, part: ByteRange
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        offset = part.start
+        while offset < part.stop:
+            length = min(MIB, part.stop - offset)
+            block = await _finished(
+                loop.run_in_executor(self._pool, os.pread, file, length, offset)
+            )
+            if not block:
+                raise FileTruncatedError(f"no byte at {offset}")
+            try:
+                async with asyncio.timeout(self._options.stall_s):
+                    await response.write(block)
+            except TimeoutError:
+                raise _stalled() from None
+            offset += len(block)
+
+    async def _sendfile(
+        self, transport: asyncio.Transport, file: int, part: ByteRange
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        await self._flushed(transport)
+        # A number of our own: the transport may close its socket while a thread
+        # is writing, and the number would go to the next client.
+        out = os.dup(transport.get_extra_info("socket").fileno())
+        try:
+            offset = part.start
+            while offset < part.stop:
+                if transport.is_closing():
+                    raise ConnectionResetError("the client has left")
+                end = min(part.stop, offset + self._options.burst_bytes)
+                offset, full = await _finished(
+                    loop.run_in_executor(self._pool, _burst, out, file, offset, end)
+                )
+                if full:
+                    await self._writable(out)
+        finally:
+            os.close(out)
+
+    async def _flushed(self, transport: asyncio.Transport) -> None:
+        """Wait until the headers have left: the body goes past the transport."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._options.stall_s
+        while transport.get_write_buffer_size():
+            if transport.is_closing():
+                raise ConnectionResetError("the client has left")
+            if loop.time() > deadline:
+                raise _stalled()
+            # Rare (the socket was full before the headers), and no event tells.
+            await asyncio.sleep(POLL_S)
+
+    async def _writable(self, out: int) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        # asyncio allows no second watcher of the transport's own number, but
+        # does of this one.
+        loop.add_writer(out, ready.set)
+        try:
+            async with asyncio.timeout(self._options.stall_s):
+                await ready.wait()
+        except TimeoutError:
+            raise _stalled() from None
+        finally:
+            loop.remove_writer(out)
+
+
+def _stalled() -> ConnectionError:
+    return ConnectionResetError("the client takes no bytes")
+
+
+async def _finished(work: "asyncio.Future[T]") -> T:
+    """The result of a thread's work, waited for even while being cancelled.
+
+    The thread uses file numbers that the caller closes next: closed too early,
+    a number goes to another client, and so would the bytes.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled
+    return work.result()
+
+
+def _burst(out: int, file: int, offset: int, end: int) -> tuple[int, bool]:
+    """Send up to *end*; ``(next offset, whether the client's buffer is full)``."""
+    try:
+        while offset < end:
+            sent = os.sendfile(out, file, offset, end - offset)
+            if sent == 0:
+                raise FileTruncatedError(f"no byte at {offset}")
+            offset += sent
+    except BlockingIOError:
+        return offset, True
+    return offset, False

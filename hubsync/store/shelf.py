@@ -1,0 +1,91 @@
+"""Where finished blobs stand: ``blobs/sha256/ab/cd/<64 hex>``, read-only."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from hubsync.model.digest import Digest, InvalidDigestError
+from hubsync.store.disk import explained, sync_folder
+from hubsync.store.layout import StoreRoot
+
+
+class Shelf:
+    """The final names of a store's blobs, and what makes a name durable."""
+
+    def __init__(self, root: StoreRoot) -> None:
+        self.root = root
+        # Folders whose own name this process knows to be durable.  That they
+        # are there proves nothing: another process may have made them a moment
+        # ago and lose power before its fsync.
+        self._durable: set[Path] = set()
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is, if it is there."""
+        name = digest.hex  # 64 hex by construction: never a path
+        return self.root.blobs / name[:2] / name[2:4] / name
+
+    def size(self, digest: Digest) -> int | None:
+        """How long the blob is; None when it is not there."""
+        path = self.path(digest)
+        with explained(path):
+            try:
+                return path.stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def put(self, partial: Path, digest: Digest, size_bytes: int) -> None:
+        """Give the whole, synced file at *partial* its final name, durably.
+
+        After an error the blob is not there, so that nobody takes for held what
+        a power cut may still undo.
+        """
+        final = self.path(digest)
+        self._ensure_folders(final)
+        held_bytes = self.size(digest)
+        if held_bytes == size_bytes:
+            # Fetched twice under two names.  Views link to the one that is there.
+            partial.unlink()
+        else:
+            if held_bytes is not None:
+                self.root.set_aside(final, f"sha256-{digest.hex}")
+            partial.rename(final)
+        self._sync_or_drop(final)
+
+    def confirm(self, digest: Digest) -> None:
+        """Make sure the name of a blob that is there is durable.
+
+        Whoever put it there may not have come to that yet.
+        """
+        final = self.path(digest)
+        self._ensure_folders(final)
+        self._sync_or_drop(final)
+
+    def digests(self) -> Iterator[Digest]:
+        for folder in sorted(self.root.blobs.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]")):
+            for path in sorted(folder.iterdir()):
+                try:
+                    yield Digest(path.name)
+                except InvalidDigestError:
+                    continue  # not one of ours: neither served nor deleted
+
+    def _ensure_folders(self, final: Path) -> None:
+        for folder in (final.parent.parent, final.parent):
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                if folder in self._durable:
+                    continue
+            try:
+                sync_folder(folder.parent)
+            except OSError:
+                with suppress(OSError):  # not empty: others use it already
+                    folder.rmdir()
+                raise
+            self._durable.add(folder)
+
+    def _sync_or_drop(self, final: Path) -> None:
+        try:
+            sync_folder(final.parent)
+        except OSError:
+            final.unlink(missing_ok=True)
+            raise

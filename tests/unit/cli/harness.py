@@ -1,0 +1,117 @@
+"""Runs the real command, in a process of its own, far from anybody's home."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "hubsync"]
+UNREACHABLE = "http://127.0.0.1:9"  # the discard port: refused at once
+
+FILES = {
+    "README.md": b"# Acme\n",
+    "config.json": b"{}\n",
+    "weights.bin": b"weights " * 1000,
+    "sub/vocab.txt": b"a\nb\n",
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def object(self) -> dict[str, Any]:
+        (found,) = self.objects()
+        return found
+
+
+def environment(tmp: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    ours = ("HUBSYNC_", "HF_", "HUGGING_", "XDG_")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    env |= {
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONWARNINGS": "error",
+        "HOME": str(tmp),
+        "XDG_CONFIG_HOME": str(tmp / "config"),
+        "XDG_DATA_HOME": str(tmp / "data"),
+        "HF_HOME": str(tmp / "hf"),
+        "HF_ENDPOINT": UNREACHABLE,
+        "HUBSYNC_TRANSFER__RETRIES": "0",
+    }
+    return env | dict(more or {})
+
+
+@dataclass(frozen=True)
+class Cli:
+    """A command line with a store at *root*."""
+
+    tmp: Path
+    root: Path
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, *words: str | Path) -> Done:
+        done = subprocess.run(
+            [*COMMAND, *map(str, words)],
+            capture_output=True,
+            check=False,
+            text=True,
+            cwd=self.tmp,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "Warning" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def good(self, *words: str | Path) -> Done:
+        done = self(*words)
+        assert done.code == 0, done.err
+        return done
+
+    @property
+    def env(self) -> dict[str, str]:
+        return environment(self.tmp, {"HUBSYNC_ROOT": str(self.root), **self.more})
+
+    def blobs(self) -> list[Path]:
+        return sorted(one for one in (self.root / "blobs").rglob("*") if one.is_file())
+
+    def snapshot(self, repo: str, commit: str) -> Path:
+        name = repo.replace("/", "--")
+        return self.root / "hub" / f"models--{name}" / "snapshots" / commit
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Inode and size of every file: what is the same has changed nothing."""
+    return {
+        path.relative_to(folder).as_posix(): (path.lstat().st_ino, path.lstat().st_size)
+        for path in folder.rglob("*")
+        if not path.is_dir() and not path.name.startswith("catalog.db")
+    }

@@ -1,0 +1,62 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from hubsync.store.lock import holder, is_still, open_locked, unlink_unless_locked
+
+
+def test_a_locked_file_is_not_deleted_and_a_free_one_is(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    fd = open_locked(path)
+    assert not unlink_unless_locked(path)
+    os.close(fd)
+
+    assert unlink_unless_locked(path)
+    assert not unlink_unless_locked(path)
+
+
+def test_a_file_that_took_over_the_name_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    fd = open_locked(path)
+    assert is_still(path, fd)
+    path.unlink()
+    path.touch()
+
+    assert not is_still(path, fd)
+    os.close(fd)
+
+
+def test_a_file_left_read_only_by_a_crash_is_opened_all_the_same(
+    as_anybody: Path,
+) -> None:
+    """A process died between chmod 0444 and rename."""
+    path = as_anybody / "partial"
+    path.write_bytes(b"whole")
+    path.chmod(0o444)
+
+    fd = open_locked(path)
+    assert os.pwrite(fd, b"W", 0) == 1
+    os.close(fd)
+
+
+def test_a_file_in_a_folder_nobody_may_write_is_refused(as_anybody: Path) -> None:
+    as_anybody.chmod(0o555)
+
+    with pytest.raises(PermissionError):
+        open_locked(as_anybody / "partial")
+
+
+def test_a_link_is_not_followed_to_what_it_would_lock(tmp_path: Path) -> None:
+    (tmp_path / "target").touch()
+    (tmp_path / "link").symlink_to("target")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        open_locked(tmp_path / "link")
+
+
+def test_the_holder_of_what_nobody_holds_is_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert holder(tmp_path / "file") is None
+    assert holder(tmp_path / "absent") is None
