@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
 
@@ -44,25 +45,36 @@ def insert_new(
 
 def _copy(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     # COPY knows no ON CONFLICT, so the rows go through a table of their own.
-    columns = list(rows[0])
-    names = ", ".join(f'"{column}"' for column in columns)
+    names = ", ".join(f'"{column}"' for column in rows[0])
     staged = f"staged_{table.name}"
     connection.exec_driver_sql(
         f"CREATE TEMPORARY TABLE {staged} ON COMMIT DROP AS "  # noqa: S608 - names of our own
         f"SELECT {names} FROM {table.name} WITH NO DATA"
     )
-    binds = [_binder(connection, table, column) for column in columns]
-    driver: Any = connection.connection.cursor()
-    with driver.copy(f"COPY {staged} ({names}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(
-                [bind(row[name]) for bind, name in zip(binds, columns, strict=True)]
-            )
+    _copy_rows(connection, table, f"COPY {staged} ({names}) FROM STDIN", rows)
     connection.exec_driver_sql(
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {staged} "  # noqa: S608 - names of our own
         "ON CONFLICT DO NOTHING"
     )
     connection.exec_driver_sql(f"DROP TABLE {staged}")
+
+
+def _copy_rows(
+    connection: Connection,
+    table: Table,
+    statement: str,
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    """COPY past SQLAlchemy, which does not know it, in SQLAlchemy's manner."""
+    binds = {column: _binder(connection, table, column) for column in rows[0]}
+    driver: Any = connection.connection.cursor()
+    base = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.copy(statement) as copy:
+            for row in rows:
+                copy.write_row([bind(row[name]) for name, bind in binds.items()])
+    except base as error:
+        raise DBAPIError.instance(statement, None, error, base) from error
 
 
 def _binder(connection: Connection, table: Table, column: str) -> Callable[[Any], Any]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hubsync.model.errors import ExitCode, HubsyncError, IntegrityError, UsageError
@@ -98,6 +98,7 @@ _POSTGRES_ERRORS: dict[str, tuple[type[HubsyncError], str, str | None]] = {
         "PostgreSQL indexes names up to about 2,700 bytes.",
     ),
 }
+_CONNECTION_LOST = ("", "08", "53", "57")
 _NAME_REFUSED = ("authentication failed", "does not exist", "no password supplied")
 
 
@@ -129,7 +130,8 @@ def _explain_postgres(error: DBAPIError, said: str, where: str) -> HubsyncError:
     if state in _POSTGRES_ERRORS:
         kind, what, hint = _POSTGRES_ERRORS[state]
         return kind(f"{what} the catalog {where} ({said})", hint=hint)
-    if state[:2] in ("", "08", "53", "57") or error.connection_invalidated:
+    lost = isinstance(error, OperationalError) and state[:2] in _CONNECTION_LOST
+    if lost or error.connection_invalidated:
         return CatalogUnavailableError(
             f"cannot reach the catalog {where}: {said}",
             hint="Check that the server runs and that the address names it.",

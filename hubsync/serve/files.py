@@ -68,7 +68,7 @@ class FileSender:
             common = {**file_headers(one.entry.path), **headers, "ETag": f'"{etag}"'}
             if matches_any(request.headers.get("If-None-Match"), etag):
                 return web.Response(status=304, headers=common)
-            status, part = _choose(request, size, etag, common)
+            status, part = choose_part(request, size, etag, common)
             if part is None:
                 return web.Response(status=status, headers=common)
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
@@ -104,7 +104,7 @@ class FileSender:
             raise
 
 
-def _choose(
+def choose_part(
     request: web.Request, size: int, etag: str, headers: dict[str, str]
 ) -> tuple[int, ByteRange | None]:
     """Status and the bytes to send; adds ``Content-Range`` to *headers*."""

@@ -1,6 +1,7 @@
 """One GET, redirects followed by our own hand, one hop at a time."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -100,13 +101,13 @@ async def get(
 
 
 def _target(url: URL, location: str) -> URL:
-    try:
-        target = url.join(URL(location, encoded=True))
-    except ValueError:
-        target = URL()
     sane = location.isascii() and location.isprintable() and " " not in location
-    if not sane or not target.host or target.scheme not in ("http", "https"):
+    target, host = URL(), None
+    with suppress(ValueError):
+        target = url.join(URL(location if sane else "", encoded=True))
+        host = target.host
+    if not location or not sane or not host or target.scheme not in ("http", "https"):
         raise RedirectError(f"{url.host} redirects to nowhere: {location[:120]!r}")
     if url.scheme == "https" and target.scheme == "http":
-        raise RedirectError(f"{url.host} redirects from https to http at {target.host}")
+        raise RedirectError(f"{url.host} redirects from https to http at {host}")
     return target

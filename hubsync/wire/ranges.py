@@ -67,8 +67,11 @@ def parse_content_range(header: str) -> tuple[int, int, int | None] | None:
     found = _CONTENT_RANGE.fullmatch(header.strip())
     if not found:
         return None
+    start, stop = int(found[1]), int(found[2]) + 1
     total = None if found[3] == "*" else int(found[3])
-    return int(found[1]), int(found[2]) + 1, total
+    if stop <= start or (total is not None and stop > total):
+        return None
+    return start, stop, total
 
 
 def matches_any(header: str | None, etag: str) -> bool:

@@ -79,7 +79,7 @@ _KEYS = {
     "model": _MODEL_KEYS,
     "dataset": (
         "_id id author sha lastModified private gated disabled tags downloads likes "
-        "cardData siblings createdAt usedStorage"
+        "siblings createdAt usedStorage"
     ).split(),
     "space": (
         "_id id likes tags private author sha lastModified cardData gated disabled "

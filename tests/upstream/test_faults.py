@@ -175,7 +175,7 @@ def test_a_429_is_obeyed_as_its_header_says(
     hub.faults.add(Fault("status", match="/tree/", status=429, headers=limited))
     talk = Talk()
     mirror.pull("acme/tiny", talk=talk)
-    assert any("limits the rate; waiting 1 s" in note for note in talk.notes)
+    assert any("1 s" in note for note in talk.notes), talk.notes
 
 
 def test_a_window_that_is_too_long_is_reported_and_not_waited_for(

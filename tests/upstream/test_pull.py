@@ -13,9 +13,10 @@ from hubsync.ports.hub import NotAllowedError, RepoNotFoundError, RevisionNotFou
 from tests.pulling import Mirror, Talk
 from tests.testhub import Fault, HubRepo, Lfs, TestHub
 from tests.testhub.listing import Json
+from tests.testhub.world import Content
 
 WEIGHTS = os.urandom(3_000_000)
-FILES = {
+FILES: dict[str, Content] = {
     "README.md": b"---\nlicense: mit\n---\n# tiny\n",
     "config.json": b"{}\n",
     "model.safetensors": Lfs(WEIGHTS),

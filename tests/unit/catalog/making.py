@@ -3,10 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 
-from hubsync.catalog import sqlite
 from hubsync.catalog.catalog import Catalog, Publication, Published
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.repo import RepoId, RepoType
@@ -90,13 +87,3 @@ def publish_from_process(url: str, name: str, writer: int, length: int) -> None:
 def open_and_publish(url: str, number: int) -> None:
     with Catalog.open(url) as catalog:
         publish(catalog, number, [plain("a", b"%d" % number)])
-
-
-def connect_in_step(paths: list[Path], arrived: Synchronized, processes: int) -> None:
-    """Open each of *paths* at the very moment at which the others do."""
-    for turn, path in enumerate(paths, start=1):
-        with arrived.get_lock():
-            arrived.value += 1
-        while arrived.value < turn * processes:
-            pass  # a barrier that sleeps would wake them one after the other
-        sqlite.connect(path).close()

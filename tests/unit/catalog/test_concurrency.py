@@ -2,13 +2,11 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from hubsync.catalog.catalog import Catalog
 from tests.unit.catalog.making import (
-    connect_in_step,
     lfs,
     oid,
     plain,
@@ -73,22 +71,6 @@ def test_processes_publish_at_once(catalog_url: str, names: list[str]) -> None:
             future.result()
     with Catalog.open(catalog_url) as catalog:
         check_series(catalog, names)
-
-
-def test_processes_open_a_new_file_in_the_same_moment(tmp_path: Path) -> None:
-    """Without the lock around the switch to WAL, one in forty is refused."""
-    spawn = multiprocessing.get_context("spawn")
-    paths = [tmp_path / f"{number}.db" for number in range(300)]
-    arrived = spawn.Value("i", 0)
-    processes = [
-        spawn.Process(target=connect_in_step, args=(paths, arrived, 3))
-        for _ in range(3)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
 
 
 def test_publishing_beside_forgetting_and_gc_keeps_every_tree(

@@ -3,7 +3,9 @@
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from psycopg import sql
 from sqlalchemy import func, make_url, select
 
 from hubsync.catalog import errors, sqlite
+from hubsync.catalog.bulk import insert_new
 from hubsync.catalog.catalog import Catalog, sqlite_url
-from hubsync.catalog.tables import commits
+from hubsync.catalog.tables import commits, file_spans
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.ports.blobs import NoRoomError
 from tests.postgres import PASSWORD, PostgresServer, require_server
@@ -134,6 +137,39 @@ def test_the_sqlite_file_is_as_durable_as_promised(path: Path) -> None:
         "foreign_keys": 1,
         "busy_timeout": 30_000,
     }
+
+
+def test_a_new_file_is_switched_to_wal_by_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    lock, path = sqlite._folder_lock, tmp_path / "new.db"
+
+    @contextmanager
+    def watched(folder: Path) -> Iterator[None]:
+        with lock(folder):
+            before = path.read_bytes()[18:20]
+            yield
+            seen.append((folder, before, path.read_bytes()[18:20]))
+
+    monkeypatch.setattr(sqlite, "_folder_lock", watched)
+    for _ in range(2):
+        sqlite.connect(path).close()
+    assert seen == [(tmp_path, b"", b"\x02\x02")]
+
+
+def test_an_error_while_copying_is_ours_too(server: PostgresServer) -> None:
+    """COPY goes past SQLAlchemy, and so would its errors."""
+    rows = [
+        {"repo_id": 1, "path": "a\0", "from_seq": n, "to_seq": n + 1, "blob_id": 1}
+        for n in range(1000)
+    ]
+    with server.database() as url, Catalog.open(url) as catalog:
+        with pytest.raises(errors.CatalogError):
+            catalog._session.write(lambda tx: insert_new(tx, file_spans, rows))
+        rows = [row | {"path": "a"} for row in rows]
+        with pytest.raises(errors.CatalogError, match="foreign key"):
+            catalog._session.write(lambda tx: insert_new(tx, file_spans, rows))
 
 
 def test_closing_leaves_no_files_beside_the_catalog(path: Path) -> None:

@@ -42,7 +42,6 @@ def test_lru_keeps_what_was_used_last_up_to_its_weight() -> None:
         ("/a/b/raw/refs%2Fpr%2F1/x", "raw", "a/b", "refs/pr/1", "x"),
         ("/spaces/a/b/resolve/refs/convert/parquet/x/y", "resolve", "a/b",
          "refs/convert/parquet", "x/y"),
-        ("/datasets/resolve/main/x", "resolve", "datasets", "main", "x"),
         ("/models/a/b/resolve/main/x", "resolve", "a/b", "main", "x"),
     ],
 )  # fmt: skip

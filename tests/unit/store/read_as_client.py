@@ -14,32 +14,28 @@ from huggingface_hub import (
     scan_cache_dir,
     snapshot_download,
 )
-from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
+from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 
 
 def main() -> None:
     warnings.simplefilter("error")
     repo_id, repo_type, revision, path = sys.argv[1:]
-    ask = {"repo_type": repo_type, "revision": revision}
     found: dict[str, object] = {}
     try:
-        found["file"] = Path(hf_hub_download(repo_id, path, **ask)).read_text()
+        found["file"] = Path(
+            hf_hub_download(repo_id, path, repo_type=repo_type, revision=revision)
+        ).read_text()
     except LocalEntryNotFoundError as error:
         found["file"] = type(error).__name__
+    folder = Path(snapshot_download(repo_id, repo_type=repo_type, revision=revision))
+    found["snapshot"] = sorted(
+        one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()
+    )
     try:
-        folder = Path(snapshot_download(repo_id, **ask))
-    except (IncompleteSnapshotError, LocalEntryNotFoundError) as error:
-        found["snapshot"] = type(error).__name__
-    else:
-        found["snapshot"] = sorted(
-            one.relative_to(folder).as_posix()
-            for one in folder.rglob("*")
-            if one.is_file()
-        )
-        found["tree"] = {
-            one.path: [one.size, one.blob_id]
-            for one in get_cached_repo_tree(repo_id, **ask)
-        }
+        tree = get_cached_repo_tree(repo_id, repo_type=repo_type, revision=revision)
+        found["tree"] = {one.path: [one.size, one.blob_id] for one in tree}
+    except CachedRepoTreeNotFoundError:
+        found["tree"] = None
     scanned = scan_cache_dir()
     found["warnings"] = [str(one) for one in scanned.warnings]
     found["repos"] = [

@@ -14,7 +14,7 @@ from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError
 from hubsync.store.disk import StoreIOError
 from hubsync.store.local import LocalBlobs
-from hubsync.store.views import hf_cache, links
+from hubsync.store.views import hf_cache
 from hubsync.store.views.hf_cache import HfCacheView
 from tests.contract.made import COMMIT, OTHER_COMMIT, absent, fill, hold, lfs, plain
 from tests.contract.view import MAIN, README, REPO, WEIGHTS, files_in, snapshot
@@ -276,7 +276,7 @@ def test_where_there_are_no_hard_links_there_are_relative_symlinks(
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(links.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     top = view.checkout(snapshot([readme]))
     view.checkout(snapshot([readme]))
     link = (folder / "blobs" / readme.entry.git_oid.hex).readlink()

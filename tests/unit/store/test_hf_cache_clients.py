@@ -85,14 +85,15 @@ def test_a_snapshot_without_files_is_no_broken_cache(
 def test_a_file_that_is_not_held_is_not_found_rather_than_a_pointer(
     blobs: LocalBlobs, view: HfCacheView
 ) -> None:
-    weights = lfs("model.bin", WEIGHTS)
-    whole = snapshot([hold(blobs, weights, WEIGHTS)], commit=OTHER_COMMIT)
-    view.checkout(snapshot([absent(weights)], refs=()))
-    view.checkout(whole)
-    view.checkout(snapshot([absent(weights)], commit=OTHER_COMMIT))
+    readme = hold(blobs, plain("README.md", README), README)
+    weights = hold(blobs, lfs("model.bin", WEIGHTS), WEIGHTS)
+    view.checkout(snapshot([readme, weights]))
+    view.checkout(snapshot([readme, absent(weights.entry)]))
 
     found = read_as_client(blobs, REPO, "main", "model.bin")
     assert found["file"] == "LocalEntryNotFoundError"
+    assert found["snapshot"] == ["README.md"]
+    assert found["tree"] is None, "only a whole snapshot is said to be whole"
     assert found["warnings"] == []
 
 
