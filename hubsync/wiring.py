@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,12 @@ from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View
-from hubsync.serve.library import Library
-from hubsync.serve.options import ServeOptions
 from hubsync.store.export import ExportReport, write_folder
 from hubsync.store.layout import StoreRoot
 from hubsync.store.local import LocalBlobs
 from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.pull import Puller
-from hubsync.transfer.engine import Engine
+from hubsync.transfer.fetch import Fetcher
 from hubsync.transfer.options import TransferOptions
 
 
@@ -69,7 +67,7 @@ class App:
             blobs=self.blobs,
             views=self.views,
             open_hub=lambda upstream: self.hub(upstream, progress),
-            open_engine=lambda: Engine(self.blobs, options, progress),
+            open_engine=lambda: _open_engine(self.blobs, options, progress),
             progress=progress,
         )
 
@@ -87,9 +85,14 @@ class App:
             folder, entries, self.blobs, skip_smudge=skip_smudge, link=link, force=force
         )
 
-    def library(self) -> Library:
-        order = ("local", *self.settings.upstreams)
-        return Library(self.catalog, self.blobs, upstream_order=order)
+
+def _open_engine(
+    blobs: LocalBlobs, options: TransferOptions, progress: Progress
+) -> AbstractAsyncContextManager[Fetcher]:
+    # Most pulls of a nightly run find nothing to fetch; aiohttp is slow to import.
+    from hubsync.transfer.engine import Engine  # noqa: PLC0415
+
+    return Engine(blobs, options, progress)
 
 
 @contextmanager
@@ -154,8 +157,3 @@ def transfer_options(settings: Settings) -> TransferOptions:
         retries_max=transfer.retries,
         rate_bytes_per_s=transfer.rate_limit,
     )
-
-
-def serve_options(settings: Settings) -> ServeOptions:
-    serve = settings.serve
-    return ServeOptions(host=serve.host, port=serve.port, base_url=serve.base_url)

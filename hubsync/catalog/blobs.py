@@ -17,7 +17,7 @@ from sqlalchemy import (
     true,
 )
 
-from hubsync.catalog.bulk import chunks, insert_new, upsert
+from hubsync.catalog.bulk import chunks, insert, upsert
 from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import blobs, commits, file_spans
 from hubsync.model.digest import Digest, GitOid
@@ -104,7 +104,7 @@ def record_wanted(
         }
         for key in sorted(sizes.keys() - found.keys())
     ]
-    insert_new(connection, blobs, rows)
+    insert(connection, blobs, rows, keep_existing=True)
     found |= _by_key(connection, [str(row["key"]) for row in rows])
     _settle_sizes(connection, sizes, found)
     return {key: row.id for key, row in found.items()}

@@ -30,22 +30,36 @@ def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
     return sqlite.insert(table)
 
 
-def insert_new(
-    connection: Connection, table: Table, rows: Sequence[dict[str, Any]]
+def insert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    keep_existing: bool = False,
 ) -> None:
-    """Insert *rows*; those that are there already stay as they are."""
+    """Insert *rows*; with *keep_existing* those that are there stay as they are."""
     if not rows:
         return
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS_MIN:
-        _copy(connection, table, rows)
+        _copy(connection, table, rows, keep_existing=keep_existing)
+    elif keep_existing:
+        connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
     else:
-        statement = upsert(connection, table).on_conflict_do_nothing()
-        connection.execute(statement, rows)
+        connection.execute(table.insert(), rows)
 
 
-def _copy(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    # COPY knows no ON CONFLICT, so the rows go through a table of their own.
+def _copy(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    keep_existing: bool,
+) -> None:
     names = ", ".join(f'"{column}"' for column in rows[0])
+    if not keep_existing:
+        _copy_rows(connection, table, f"COPY {table.name} ({names}) FROM STDIN", rows)
+        return
+    # COPY knows no ON CONFLICT, so the rows go through a table of their own.
     staged = f"staged_{table.name}"
     connection.exec_driver_sql(
         f"CREATE TEMPORARY TABLE {staged} ON COMMIT DROP AS "  # noqa: S608 - names of our own

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select
 
 from hubsync.catalog.blobs import entry_of, key_of, record_wanted
-from hubsync.catalog.bulk import insert_new
+from hubsync.catalog.bulk import insert
 from hubsync.catalog.columns import is_speakable
 from hubsync.catalog.rows import SnapshotRow, SnapshotStateRow
 from hubsync.catalog.session import Row, Session
@@ -127,7 +127,7 @@ def write_tree(
         }
         for entry in changed
     ]
-    insert_new(connection, file_spans, rows)
+    insert(connection, file_spans, rows)
 
 
 def require_same_tree(

@@ -122,7 +122,9 @@ def command(
                 if len(requests) == 1:
                     raise
                 failures.append(error)
-                say(f"hubsync: error: {request.repo}: {error}")
+                named = str(request.repo) in str(error)
+                which = "" if named else f"{request.repo}: "
+                say(f"hubsync: error: {which}{error}")
                 if error.hint:
                     say(f"hubsync: hint: {error.hint}")
                 continue

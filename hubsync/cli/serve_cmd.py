@@ -6,12 +6,16 @@ import logging
 
 import click
 
+from hubsync.cli.add_cmd import LOCAL_UPSTREAM
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
+from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode
 from hubsync.serve.app import create_app, run
-from hubsync.wiring import open_app, serve_options
+from hubsync.serve.library import Library
+from hubsync.serve.options import ServeOptions
+from hubsync.wiring import App, open_app
 
 EPILOG = """\b
 EXAMPLES
@@ -44,7 +48,7 @@ def command(
     A read-only store works.
     """
     settings = common.settings()
-    options = serve_options(settings)
+    options = _options(settings)
     if host is not None:
         options = dataclasses.replace(options, host=host)
     if port is not None:
@@ -60,7 +64,18 @@ def command(
 
     _make_store(common)
     with common.open(read_only=True) as app:
-        asyncio.run(run(create_app(app.library(), options), options, ready))
+        asyncio.run(run(create_app(_library(app), options), options, ready))
+
+
+def _options(settings: Settings) -> ServeOptions:
+    serve = settings.serve
+    return ServeOptions(host=serve.host, port=serve.port, base_url=serve.base_url)
+
+
+def _library(app: App) -> Library:
+    """What `hubsync add` recorded wins over an upstream's repo of the same name."""
+    order = (LOCAL_UPSTREAM, *app.settings.upstreams)
+    return Library(app.catalog, app.blobs, upstream_order=order)
 
 
 def _make_store(common: Common) -> None:

@@ -22,6 +22,7 @@ EXPOSED_HEADERS = (
     "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total-Count,ETag,Link,"
     "Accept-Ranges,Content-Range,X-Linked-Size,X-Linked-ETag"
 )
+CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody sees it but the log
 request_id: ContextVar[str] = ContextVar("request_id")  # aiohttp: a task a request
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,7 +64,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return Problem(error.status, error.reason).response()
     except ConnectionError:
-        raise  # there is nobody to answer any more
+        # There is nobody to answer any more: the connection is closed already,
+        # so this goes nowhere.  Raised on, it would fill the log with tracebacks.
+        return web.Response(status=CLIENT_CLOSED_REQUEST)
     except HubsyncError as error:
         log.exception(Event("request failed", request_id=request_id.get()))
         if error.exit_code is ExitCode.UNAVAILABLE:

@@ -97,20 +97,24 @@ def write_folder(
 
 
 def _check_names(paths: Sequence[str]) -> None:
-    for path in paths:
-        try:
+    try:
+        for path in paths:
             check_export_path(path)
-        except HostilePathError as error:
-            error.hint = _USE_THE_CACHE
-            raise
-        if path.casefold() == TEMPORARY:
-            raise HostilePathError(path, "hubsync uses that name itself")
+            _check_not_ours(path)
+    except HostilePathError as error:
+        error.hint = _USE_THE_CACHE
+        raise
     for first, second in name_clashes(paths):
         raise UsageError(
             f"{first!r} and {second!r} differ only in case or spelling of "
             "characters: one folder may not hold both",
             hint=_USE_THE_CACHE,
         )
+
+
+def _check_not_ours(path: str) -> None:
+    if path.casefold() == TEMPORARY:
+        raise HostilePathError(path, "hubsync uses that name itself")
 
 
 def _check_held(entries: Sequence[HeldEntry], *, skip_smudge: bool) -> None:

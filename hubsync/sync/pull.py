@@ -25,7 +25,7 @@ from hubsync.ports.progress import Progress
 from hubsync.ports.view import View, ViewSnapshot
 from hubsync.sync.planner import Plan, plan_pull
 from hubsync.sync.request import PullRequest, PullResult
-from hubsync.transfer.engine import Engine, Fetch, FetchReport
+from hubsync.transfer.fetch import Fetch, Fetcher, FetchReport
 
 KNOWN_HEADS_MAX = 200
 
@@ -38,7 +38,7 @@ class Puller:
     blobs: BlobStore
     views: Sequence[View]
     open_hub: Callable[[str], Hub]
-    open_engine: Callable[[], AbstractAsyncContextManager[Engine]]
+    open_engine: Callable[[], AbstractAsyncContextManager[Fetcher]]
     progress: Progress
 
     async def pull(self, request: PullRequest) -> PullResult:

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import aiohttp
 
-from hubsync.model.digest import Descriptor
 from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
-from hubsync.ports.hub import Source, UnavailableError
+from hubsync.ports.hub import UnavailableError
 from hubsync.ports.progress import Progress
 from hubsync.transfer import http
+from hubsync.transfer.fetch import Fetch
 from hubsync.transfer.limiter import Gate, RateLimiter
 from hubsync.transfer.options import TransferOptions
 from hubsync.transfer.replies import RetryLaterError, StartOverError, check_reply
@@ -22,16 +22,6 @@ from hubsync.transfer.replies import RetryLaterError, StartOverError, check_repl
 T = TypeVar("T")
 MISMATCHES_MAX = 1  # one refetch: a proxy may have cut or mixed up the body
 _RESUMED = "What has arrived is kept, and the next pull goes on from there."
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """A blob to fetch, under the first path that needs it."""
-
-    repo: str  # for messages
-    path: str
-    want: Descriptor
-    source: Source
 
 
 @dataclass(slots=True)

@@ -2,31 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from hubsync.ports.blobs import BlobStore, HeldBlob
 from hubsync.ports.progress import Progress
-from hubsync.transfer.download import Download, Fetch, Run
+from hubsync.transfer.download import Download, Run
+from hubsync.transfer.fetch import Fetch, FetchReport, Recorder
 from hubsync.transfer.http import new_session
 from hubsync.transfer.limiter import RateLimiter
 from hubsync.transfer.options import TransferOptions
 
 __all__ = ["Engine", "Fetch", "FetchReport"]
-
-Recorder = Callable[[Sequence[HeldBlob]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class FetchReport:
-    """What a run has cost."""
-
-    bytes_fetched: int
-    requests: int
-    retries: int
 
 
 class Engine:

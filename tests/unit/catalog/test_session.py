@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import func, make_url, select
 
 from hubsync.catalog import errors, sqlite
-from hubsync.catalog.bulk import insert_new
+from hubsync.catalog.bulk import insert
 from hubsync.catalog.catalog import Catalog, sqlite_url
 from hubsync.catalog.tables import commits, file_spans
 from hubsync.model.errors import ExitCode, HubsyncError
@@ -166,10 +166,10 @@ def test_an_error_while_copying_is_ours_too(server: PostgresServer) -> None:
     ]
     with server.database() as url, Catalog.open(url) as catalog:
         with pytest.raises(errors.CatalogError):
-            catalog._session.write(lambda tx: insert_new(tx, file_spans, rows))
+            catalog._session.write(lambda tx: insert(tx, file_spans, rows))
         rows = [row | {"path": "a"} for row in rows]
         with pytest.raises(errors.CatalogError, match="foreign key"):
-            catalog._session.write(lambda tx: insert_new(tx, file_spans, rows))
+            catalog._session.write(lambda tx: insert(tx, file_spans, rows))
 
 
 def test_closing_leaves_no_files_beside_the_catalog(path: Path) -> None:

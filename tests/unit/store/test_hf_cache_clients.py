@@ -26,7 +26,7 @@ def read_as_client(
     kept = {key: value for key, value in os.environ.items() if "HF_" not in key}
     done = subprocess.run(
         [sys.executable, SCRIPT, repo.name, repo.repo_type.value, revision, path],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         env=kept
@@ -37,7 +37,7 @@ def read_as_client(
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         },
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -110,8 +110,6 @@ def test_what_is_left_after_a_removal_is_a_whole_cache(
     assert found["snapshot"] == ["README.md"]
     assert found["repos"] == [["model", "org/name", 1, ["main"]]]
     assert found["warnings"] == []
-    view.remove(REPO, OTHER_COMMIT, [MAIN])
-    assert read_as_client(blobs, REPO, "main", "README.md")["repos"] == []
 
 
 def test_a_read_only_view_is_enough(blobs: LocalBlobs, view: HfCacheView) -> None:
