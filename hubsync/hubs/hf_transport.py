@@ -112,7 +112,8 @@ class HfTransport:
                 hint="Unset it, or use --offline to answer from the store.",
             ) from error
         except http.InvalidURL as error:
-            raise UsageError(f"{self._endpoint} is not an address: {error}") from error
+            # The endpoint's address was looked at before: this one is a redirect's.
+            raise self._astray(str(error)) from error
         except http.RequestError as error:
             if _is_about_certificate(error):
                 raise UnavailableError(
@@ -157,7 +158,10 @@ class HfTransport:
         here, there = _origin(url), _origin(target)
         if here and there and there[0] in ("https", here[0]):
             return target
-        raise HubAnswerError(
+        raise self._astray(location)
+
+    def _astray(self, location: str) -> HubAnswerError:
+        return HubAnswerError(
             f"{self.host} redirects to {location[:120]!r}, which must not be followed",
             hint=f"Is {self._endpoint} the address of a hub? A proxy or a log-in "
             "page may be answering in its place.",

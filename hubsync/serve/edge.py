@@ -32,7 +32,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Request id, log line, and the one place where an unexpected error ends."""
     started = time.monotonic()
     request_id.set(uuid.uuid4().hex)
-    status = 0  # the client left before the end
+    status = CLIENT_CLOSED_REQUEST  # until there is an answer
     try:
         response = await _answer(request, handler)
         status = response.status
@@ -45,7 +45,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _log_request(request: web.Request, status: int, elapsed_s: float) -> None:
     log.info(
         Event(
-            "request answered" if status else "client left",
+            "client left" if status == CLIENT_CLOSED_REQUEST else "request answered",
             method=request.method,
             target=request.raw_path[:500],
             status=status,
@@ -64,8 +64,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return Problem(error.status, error.reason).response()
     except ConnectionError:
-        # There is nobody to answer any more: the connection is closed already,
-        # so this goes nowhere.  Raised on, it would fill the log with tracebacks.
+        # There is nobody to answer any more: this goes nowhere, whoever closed the
+        # connection.  Raised on, it would fill the log with tracebacks.
+        if request.transport is not None:
+            request.transport.abort()
         return web.Response(status=CLIENT_CLOSED_REQUEST)
     except HubsyncError as error:
         log.exception(Event("request failed", request_id=request_id.get()))

@@ -70,32 +70,92 @@ def fixed(
     )
 
 
-_MODEL_KEYS = (
-    "_id id private pipeline_tag library_name tags downloads likes modelId author sha "
-    "lastModified gated disabled model-index cardData siblings spaces createdAt "
-    "usedStorage"
-).split()
+_MODEL_KEYS = [
+    "_id",
+    "id",
+    "private",
+    "pipeline_tag",
+    "library_name",
+    "tags",
+    "downloads",
+    "likes",
+    "modelId",
+    "author",
+    "sha",
+    "lastModified",
+    "gated",
+    "disabled",
+    "model-index",
+    "cardData",
+    "siblings",
+    "spaces",
+    "createdAt",
+    "usedStorage",
+]
 _KEYS = {
     "model": _MODEL_KEYS,
-    "dataset": (
-        "_id id author sha lastModified private gated disabled tags downloads likes "
-        "siblings createdAt usedStorage"
-    ).split(),
-    "space": (
-        "_id id likes tags private author sha lastModified cardData gated disabled "
-        "siblings createdAt usedStorage"
-    ).split(),
+    "dataset": [
+        "_id",
+        "id",
+        "author",
+        "sha",
+        "lastModified",
+        "private",
+        "gated",
+        "disabled",
+        "tags",
+        "downloads",
+        "likes",
+        "siblings",
+        "createdAt",
+        "usedStorage",
+    ],
+    "space": [
+        "_id",
+        "id",
+        "likes",
+        "tags",
+        "private",
+        "author",
+        "sha",
+        "lastModified",
+        "cardData",
+        "gated",
+        "disabled",
+        "siblings",
+        "createdAt",
+        "usedStorage",
+    ],
 }
 _LIST_KEYS = {
-    "model": (
-        "_id id likes trendingScore private downloads tags pipeline_tag library_name "
-        "createdAt modelId"
-    ).split(),
-    "dataset": (
-        "_id id author sha lastModified private gated disabled tags downloads likes "
-        "createdAt"
-    ).split(),
-    "space": "_id id likes trendingScore private tags createdAt".split(),
+    "model": [
+        "_id",
+        "id",
+        "likes",
+        "trendingScore",
+        "private",
+        "downloads",
+        "tags",
+        "pipeline_tag",
+        "library_name",
+        "createdAt",
+        "modelId",
+    ],
+    "dataset": [
+        "_id",
+        "id",
+        "author",
+        "sha",
+        "lastModified",
+        "private",
+        "gated",
+        "disabled",
+        "tags",
+        "downloads",
+        "likes",
+        "createdAt",
+    ],
+    "space": ["_id", "id", "likes", "trendingScore", "private", "tags", "createdAt"],
 }
 
 

@@ -14,7 +14,7 @@ BLOCK = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-async def send_file(  # noqa: PLR0917 - one place, positional throughout
+async def send_file(
     request: web.BaseRequest,
     seen: Seen,
     source: bytes | Path,
@@ -65,7 +65,7 @@ def _range(
     return (start, stop, 206) if start < size else (0, 0, 416)
 
 
-async def _body(  # noqa: C901, PLR0917 - each fault is one line here
+async def _body(  # noqa: C901 - each fault is one line here
     request: web.BaseRequest,
     response: web.StreamResponse,
     seen: Seen,

@@ -129,7 +129,7 @@ class HubServer:
             return await self._api_of(ask, kind, name, verb or bare or "", rev, sub)
         raise HubError(404, "Sorry, we can't find the page you are looking for.")
 
-    async def _api_of(  # noqa: C901, PLR0911, PLR0917 - the routes, one after another
+    async def _api_of(  # noqa: C901, PLR0911 - the routes, one after another
         self,
         ask: Ask,
         plural: str,

@@ -1,6 +1,5 @@
 """Plain files in a person's folder."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,7 @@ def test_a_link_in_place_of_a_file_is_replaced_only_by_force(held: Held) -> None
     write(cli.tmp, {"mine.json": b"mine"})
     (cli.tmp / "out").mkdir()
     (cli.tmp / "out/config.json").symlink_to(cli.tmp / "mine.json")
-    words = ["checkout", f"acme/model@{first}", cli.tmp / "out"]
+    words: list[str | Path] = ["checkout", f"acme/model@{first}", cli.tmp / "out"]
     assert cli(*words).code == ExitCode.USAGE
     cli.good(*words, "--force")
     assert not (cli.tmp / "out/config.json").is_symlink()
@@ -119,7 +118,7 @@ def test_skip_smudge_leaves_pointers(held: Held) -> None:
 def test_pointers_become_contents_only_by_force(held: Held) -> None:
     """A pointer that was checked out counts as other content."""
     cli, first, _ = held
-    words = ["checkout", f"acme/model@{first}", cli.tmp / "out"]
+    words: list[str | Path] = ["checkout", f"acme/model@{first}", cli.tmp / "out"]
     cli.good(*words, "--skip-smudge")
     assert cli(*words).code == ExitCode.USAGE
     cli.good(*words, "--force")
@@ -136,8 +135,7 @@ def test_a_damaged_blob_is_not_checked_out(held: Held) -> None:
     assert done.code == ExitCode.INTEGRITY
     assert "verify" in done.err
     assert not (cli.tmp / "out/weights.bin").exists()
-    left = [one for one in os.listdir(cli.tmp / "out") if one.endswith(".hubsync")]
-    assert left == []
+    assert list((cli.tmp / "out").rglob("*.hubsync")) == []
 
 
 @pytest.mark.parametrize("name", ["CON", "a:b", "a.", "sub/.GIT/config"])

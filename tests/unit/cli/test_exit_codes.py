@@ -64,6 +64,14 @@ def test_a_store_that_is_not_there_ends_with_3_and_is_not_made(
     assert not cli.root.exists()
 
 
+def test_a_started_interpreter_ends_as_a_forked_one_does(
+    held: tuple[Cli, str, str],
+) -> None:
+    cli, _, _ = held
+    for words in (["list", "--json"], ["show", "a/b"], ["show", "a/b/c"]):
+        assert cli.started(*words) == cli(*words)
+
+
 def test_offline_and_not_held_ends_with_10(cli: Cli) -> None:
     done = cli("pull", "--offline", "acme/model")
     assert done.code == ExitCode.OFFLINE
@@ -154,7 +162,7 @@ def test_a_pipe_that_is_closed_early_is_no_error(
 
 
 def test_a_pipe_into_head_is_quiet_however_much_there_is_to_say(cli: Cli) -> None:
-    many = {f"folder/file-{i:05}.txt": b"%d" % (i % 5) for i in range(3000)}
+    many = {f"folder/file-{i:05}.txt": b"%d" % (i % 5) for i in range(1500)}
     cli.good("add", write(cli.tmp / "many", many), "acme/many")
     shell = f"{' '.join(COMMAND)} show acme/many | head -1"
     done = subprocess.run(

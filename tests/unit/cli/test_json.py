@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from tests.unit.cli.harness import FILES, Cli, write
 
 LIST_KEYS = {"upstream", "repo_type", "repo", "commit", "refs", "state", "files"} | {
@@ -125,6 +127,18 @@ def test_talk_goes_to_stderr(cli: Cli) -> None:
 def test_names_outside_ascii_are_printed_as_they_are(cli: Cli) -> None:
     folder = write(cli.tmp / "folder", {"\u6587\u5b57.txt": b"x"})
     cli.good("add", folder, "acme/model")
-    assert "\u6587\u5b57.txt" in cli.good("show", "acme/model").out
-    plain = Cli(cli.tmp, cli.root, {"LC_ALL": "C", "PYTHONUTF8": "0"})
-    assert plain("show", "acme/model").code == 0
+    utf8 = Cli(cli.tmp, cli.root, {"PYTHONIOENCODING": "utf-8"})
+    assert "\u6587\u5b57.txt" in utf8.started("show", "acme/model").out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_names_a_terminal_cannot_show_do_not_end_a_command(
+    cli: Cli, encoding: str
+) -> None:
+    folder = write(cli.tmp / "folder", {"\u6587\u5b57.txt": b"x"})
+    cli.good("add", folder, "acme/model")
+    poor = Cli(cli.tmp, cli.root, {"PYTHONIOENCODING": encoding})
+    for words in (["show", "acme/model"], ["show", "acme/model", "--json"]):
+        done = poor.started(*words)
+        assert done.code == 0
+        assert ".txt" in done.out

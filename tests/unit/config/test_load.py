@@ -307,7 +307,7 @@ def test_an_empty_list_of_views_keeps_none(tmp_path: Path) -> None:
 def test_settings_do_not_change_after_they_are_read(tmp_path: Path) -> None:
     settings = read(tmp_path, "")
     with pytest.raises(ValueError, match="frozen"):
-        settings.serve.port = 1  # type: ignore[misc]
+        settings.serve.port = 1
 
 
 # The house rule: the example has every key and says its true default.

@@ -293,7 +293,7 @@ class TestRateLimits:
             ({}, None),
         ],
     )
-    def test_what_the_hub_says_is_waited(  # noqa: PLR0917 - fixtures
+    def test_what_the_hub_says_is_waited(
         self,
         hub: TestHub,
         asking: Asking,

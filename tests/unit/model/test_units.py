@@ -50,8 +50,18 @@ def test_a_rate_is_a_size_each_second(text: str | int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("10m", 600), ("6h", 21_600), ("14d", 1_209_600), ("1w", 604_800)]
-    + [("1.5h", 5400), (7, 7), ("7", 7), (0.25, 0.25), ("2 H", 7200)],
+    [
+        ("30s", 30),
+        ("10m", 600),
+        ("6h", 21600),
+        ("14d", 1209600),
+        ("1w", 604800),
+        ("1.5h", 5400),
+        (7, 7),
+        ("7", 7),
+        (0.25, 0.25),
+        ("2 H", 7200),
+    ],
 )
 def test_a_duration_is_read_in_its_unit(text: str | float, seconds: float) -> None:
     assert parse_duration(text) == seconds

@@ -3,7 +3,7 @@
 from collections.abc import Set as AbstractSet
 
 import pytest
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 from hypothesis import given
 from hypothesis import strategies as st
 
