@@ -11,6 +11,7 @@ from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
 from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.snapshot import HeldEntry
+from hubsync.ports.blobs import StoreReadOnlyError
 from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View
@@ -118,6 +119,12 @@ def open_app(
         )
     with ExitStack() as stack:
         root = StoreRoot.open(path, create=create, read_only=read_only)
+        if not read_only and not os.access(path, os.W_OK):
+            raise StoreReadOnlyError(
+                f"the store {path} is read-only",
+                hint="Check the mount and the folder's owner. Serving, list, show "
+                "and checkout work.",
+            )
         catalog = Catalog.open(settings.catalog_url, read_only=read_only)
         stack.callback(catalog.close)
         blobs = LocalBlobs(root, reserve_bytes=settings.store.reserve)

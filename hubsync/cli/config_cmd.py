@@ -57,21 +57,24 @@ def show(common: Common) -> None:
     if common.as_json:
         print_json(
             {
-                key: {"value": value, "from": loaded.origins.get(key, "default")}
+                key: {
+                    "value": _mask(key, value),
+                    "from": loaded.origins.get(key, "default"),
+                }
                 for key, value in values.items()
             }
         )
         return
     for key, value in values.items():
-        shown = "unset" if value is None else _masked(key, value)
+        shown = "unset" if value is None else _mask(key, value)
         click.echo(f"{key} = {shown}    # {loaded.origins.get(key, 'default')}")
 
 
-def _masked(key: str, value: object) -> str:
+def _mask(key: str, value: object) -> object:
     if key == "catalog.url" and "@" in str(value):
         scheme, _, rest = str(value).partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}"
-    return str(value)
+        return f"{scheme}://***@{rest.rpartition('@')[2].partition('?')[0]}"
+    return value
 
 
 def _flat(tree: dict[str, Any], above: str = "") -> list[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -74,6 +75,10 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a file's name must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:] if argv is None else list(argv))
     # A closed pipe would raise once more when Python flushes at exit.
     try:
@@ -92,6 +97,8 @@ def run(argv: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return ExitCode.USAGE
+    except SystemExit:
+        return ExitCode.DONE  # click's answer to a closed pipe: `| head`
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted; what was fetched is kept and resumed")
         return ExitCode.INTERRUPTED

@@ -30,7 +30,7 @@ EPILOG = """\b
 EXAMPLES
   hubsync verify org/model          every recorded version of it
   hubsync verify org/model@v1.0     one version
-  hubsync verify --all --repair     the whole store; fetch again what is damaged
+  hubsync verify --all --repair     the store; fetch again what is damaged
 
 """ + exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.INTEGRITY, ExitCode.BUSY)
 

@@ -28,7 +28,8 @@ def _line(found: Any, file: Path | None, text: str, origins: Mapping[str, str]) 
     dotted = ".".join(keys)
     where = origins.get(dotted, "")
     if where == str(file) or not where:
-        number = line_of(text, keys)
+        # The place in a list has no line of its own in `line_of`.
+        number = line_of(text, [key for key in keys if not key.isdigit()])
         where = f"{file}:{number}" if file and number else str(file or "configuration")
     if found["type"] == "extra_forbidden":
         return f"{where}: unknown key {dotted}{_nearest(keys)}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from hubsync.model.errors import UsageError
+from hubsync.model.repo import UPSTREAM_NAME
 from hubsync.model.units import parse_duration, parse_rate, parse_size
 
 
@@ -110,6 +111,11 @@ class Settings(Section):
     def _at_least_one(
         cls, upstreams: dict[str, UpstreamSettings]
     ) -> dict[str, UpstreamSettings]:
+        for name in upstreams:
+            if not UPSTREAM_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r}: an upstream's name is lower-case letters, digits, - _"
+                )
         if "local" in upstreams:
             raise ValueError("'local' is the name of what `hubsync add` records")
         return upstreams or default_upstreams()

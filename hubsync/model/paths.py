@@ -91,7 +91,9 @@ def check_export_path(path: str) -> str:
     """
     check_path(path)
     for segment in path.split("/"):
-        folded = unicodedata.normalize("NFKC", segment).casefold()
+        # HFS+ drops invisible characters from names: ".g\u200cit" is ".git" there.
+        visible = "".join(c for c in segment if unicodedata.category(c) != "Cf")
+        folded = unicodedata.normalize("NFKC", visible).casefold()
         if folded.partition(".")[0] in _WINDOWS_RESERVED:
             raise HostilePathError(path, f"{segment!r} is a device name on Windows")
         if segment[-1] in ". ":
@@ -106,12 +108,26 @@ def check_export_path(path: str) -> str:
 
 
 def name_clashes(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs that are one file where case or normalisation does not count."""
+    """Pairs that are one name where case or normalisation does not count.
+
+    Two files, or a file and a folder; two folders may well be one.
+    """
     first: dict[str, str] = {}
+    folders: dict[str, str] = {}
     clashes = []
     for path in sorted(paths):
-        folded = unicodedata.normalize("NFC", path).casefold()
-        other = first.setdefault(folded, path)
+        other = first.setdefault(_fold(path), path)
         if other != path:
             clashes.append((other, path))
+        parent = path.rpartition("/")[0]
+        while parent:
+            folders.setdefault(_fold(parent), path)
+            parent = parent.rpartition("/")[0]
+    clashes += [
+        (path, folders[folded]) for folded, path in first.items() if folded in folders
+    ]
     return clashes
+
+
+def _fold(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()

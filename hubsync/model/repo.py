@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from hubsync.model.errors import UsageError
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
-_UPSTREAM = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+UPSTREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 NAME_CHARS_MAX = 96
 
 FORMS = (
@@ -58,7 +58,7 @@ class RepoId:
     name: str  # "org/name", or "gpt2" for the few without an owner
 
     def __post_init__(self) -> None:
-        if not _UPSTREAM.fullmatch(self.upstream):
+        if not UPSTREAM_NAME.fullmatch(self.upstream):
             raise InvalidRepoError(
                 self.upstream, "an upstream's name is lower-case letters, digits, - _"
             )
@@ -163,7 +163,10 @@ def _split_origin(text: str, known: dict[str, str]) -> tuple[str | None, str, bo
             raise InvalidRepoError(text, "an ssh address is git@host:org/name")
         return _named_host(text, host, known), path.removesuffix(".git"), True
     if "://" in text:
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise InvalidRepoError(text, f"it is no address ({error})") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidRepoError(text, f"the scheme {parts.scheme!r} is not known")
         host = parts.netloc.rpartition("@")[2]
@@ -210,6 +213,8 @@ _PAGES = ("tree", "blob", "resolve", "raw", "commit", "commits", "file", "files"
 def _parse_rest(text: str, rest: str, *, from_url: bool) -> RepoArg:
     head, _, tail = rest.partition("/")
     kind = RepoType.of_plural(head)
+    if kind is not None and not tail and from_url:
+        raise InvalidRepoError(text, "it is the address of a list, not of a repo")
     if kind is None or not tail:
         kind, tail = RepoType.MODEL, rest
     if not tail:

@@ -37,7 +37,8 @@ def parse_size(text: str | int) -> int:
         raise InvalidUnitError(
             f"not a size: {text!r}", hint="Write 500MB, 64MiB, 20GiB or plain bytes."
         )
-    return int(float(found[1]) * _SIZE_UNITS[found[2].lower()])
+    number = float(found[1]) if "." in found[1] else int(found[1])
+    return int(number * _SIZE_UNITS[found[2].lower()])
 
 
 def parse_rate(text: str | int) -> int:

@@ -36,7 +36,7 @@ COMMIT_HEADERS = {
     "committer": "hubsync <hubsync@localhost> 0 +0000",
 }
 
-_SKIPPED_FOLDERS = frozenset({".git"})
+_GITS_OWN = frozenset({".git"})  # a folder, or a file in a worktree
 _SKIPPED_PATHS = frozenset({".cache/huggingface"})  # what `hf download` leaves
 
 
@@ -141,7 +141,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         here = Path(top)
         for name in list(folders):
             path = here / name
-            if name in _SKIPPED_FOLDERS or _is_client_cache(folder, path):
+            if name in _GITS_OWN or _is_client_cache(folder, path):
                 folders.remove(name)
             elif path.is_symlink():
                 raise UsageError(
@@ -149,6 +149,8 @@ def _walk(folder: Path) -> Iterator[Path]:
                     hint="Copy it in, or remove it: links to folders may loop.",
                 )
         for name in files:
+            if name in _GITS_OWN:
+                continue
             path = here / name
             if not path.is_file():
                 raise UsageError(f"{path} is not a file (a socket, a dangling link?)")

@@ -1,8 +1,7 @@
 """Which files of a folder are LFS files, by the rules of ``.gitattributes``."""
 
+import re
 from collections.abc import Sequence
-
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 # What the Hub writes into a new repo; used for a folder without the file.
 HUB_LFS_PATTERNS = (
@@ -19,14 +18,72 @@ class LfsRules:
     """Answers whether git would hand a path to git-lfs; the last match decides."""
 
     def __init__(self, rules: Sequence[tuple[str, bool]]) -> None:
-        self._rules = [(GitIgnoreSpecPattern(glob), lfs) for glob, lfs in rules]
+        self._rules = [
+            (pattern, lfs) for glob, lfs in rules if (pattern := _pattern(glob))
+        ]
 
     def is_lfs(self, path: str) -> bool:
         decided = False
         for pattern, lfs in self._rules:
-            if pattern.match_file(path) is not None:
+            if pattern.fullmatch(path):
                 decided = lfs
         return decided
+
+
+# Not a gitignore library: there, a match on a folder covers what is below it.
+# Attributes of a folder mean nothing to the files in it.
+_TOKEN = re.compile(
+    r"^\*\*/|/\*\*$|/\*\*/|\*+|\?|\[[!^]?\]?(?:\[:\w+:\]|[^\]])*\]|\\.|.", re.DOTALL
+)
+_WILDCARDS = {
+    "**/": "(?:.*/)?",
+    "/**": "/.+",
+    "/**/": "/(?:.*/)?",
+    "?": "[^/]",
+}
+_CLASSES = {
+    "[:space:]": r"\s",
+    "[:digit:]": "0-9",
+    "[:alpha:]": "A-Za-z",
+    "[:alnum:]": "A-Za-z0-9",
+    "[:lower:]": "a-z",
+    "[:upper:]": "A-Z",
+}
+
+
+def _pattern(glob: str) -> re.Pattern[str] | None:
+    """Git's pattern as a regular expression; None for one that no file matches."""
+    if glob.endswith("/"):
+        return None
+    # A pattern without a slash matches names, at any depth.
+    start = "" if "/" in glob else "(?:.*/)?"
+    tokens = (found[0] for found in _TOKEN.finditer(glob.removeprefix("/")))
+    return re.compile(start + "".join(map(_translate, tokens)), re.DOTALL)
+
+
+def _translate(token: str) -> str:
+    if token in _WILDCARDS:
+        return _WILDCARDS[token]
+    if token[0] == "*":
+        return "[^/]*"
+    if token[0] == "[" and len(token) > 1:
+        return _translate_set(token[1:-1])
+    if token[0] == "\\" and len(token) > 1:
+        return re.escape(token[1:])
+    return re.escape(token)
+
+
+def _translate_set(body: str) -> str:
+    negated = body[:1] in ("!", "^")
+    body = body[1:] if negated else body
+    parts = re.split(r"(\[:\w+:\])", body)
+    safe = "".join(
+        _CLASSES.get(part, part)
+        if part in _CLASSES
+        else re.sub(r"([\\\[\]])", r"\\\1", part)
+        for part in parts
+    )
+    return f"(?!/)[{'^' if negated else ''}{safe}]"
 
 
 def parse_gitattributes(text: str) -> LfsRules:
@@ -42,7 +99,7 @@ def parse_gitattributes(text: str) -> LfsRules:
         for attribute in attributes:
             if attribute == "filter=lfs":
                 rules.append((glob, True))
-            elif attribute in ("-filter", "!filter") or attribute.startswith("filter="):
+            elif attribute.lstrip("-!").partition("=")[0] == "filter":
                 rules.append((glob, False))
     return LfsRules(rules)
 

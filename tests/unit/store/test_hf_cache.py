@@ -90,6 +90,24 @@ def test_a_ref_is_exactly_forty_characters(view: HfCacheView, folder: Path) -> N
     assert files_in(folder / "refs") == dict.fromkeys(names, COMMIT.encode())
 
 
+def test_no_client_ever_sees_a_file_that_is_no_ref_among_the_refs(
+    view: HfCacheView, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take it for one, and call the cache corrupted."""
+    seen: set[str] = set()
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        seen.update(files_in(folder / "refs"))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    view.checkout(snapshot([]))
+    view.checkout(snapshot([], commit=OTHER_COMMIT))
+
+    assert seen == {"main"}
+
+
 def test_a_moved_ref_names_the_new_commit(view: HfCacheView, folder: Path) -> None:
     view.checkout(snapshot([]))
     view.checkout(snapshot([], commit=OTHER_COMMIT))

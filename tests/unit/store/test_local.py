@@ -119,6 +119,25 @@ def test_wrong_bytes_do_not_touch_the_partial_of_the_next_holder(
     assert second.complete().digest == DIGEST
 
 
+def test_who_comes_while_wrong_bytes_are_put_aside_keeps_a_partial_of_its_own(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newcomers = []
+    real = StoreRoot.set_aside
+
+    def set_aside(root: StoreRoot, path: Path, key: str) -> None:
+        real(root, path, key)
+        newcomers.append(begin(blobs, WANT))
+
+    monkeypatch.setattr(StoreRoot, "set_aside", set_aside)
+    first = begin(blobs, WANT)
+    with pytest.raises(BlobCorruptError):
+        first.complete()
+
+    newcomers[0].write(DATA)
+    assert newcomers[0].complete().digest == DIGEST
+
+
 def test_many_threads_bring_in_one_blob_once(blobs: LocalBlobs) -> None:
     digests: list[Digest] = []
     threads = [

@@ -1,3 +1,4 @@
+import fcntl
 import os
 from pathlib import Path
 
@@ -60,3 +61,23 @@ def test_the_holder_of_what_nobody_holds_is_nobody(tmp_path: Path) -> None:
 
     assert holder(tmp_path / "file") is None
     assert holder(tmp_path / "absent") is None
+
+
+def test_a_file_renamed_while_its_lock_was_waited_for_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder gave it another name, and only then let go."""
+    path, renamed = tmp_path / "partial", tmp_path / "blob"
+    real = fcntl.flock
+
+    def flock(fd: int, kind: int) -> None:
+        if not renamed.exists():
+            path.rename(renamed)
+        real(fd, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    fd = open_locked(path)
+
+    assert is_still(path, fd)
+    assert not os.path.samestat(os.fstat(fd), renamed.stat())
+    os.close(fd)
