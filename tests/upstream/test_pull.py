@@ -441,3 +441,7 @@ def test_several_local_and_hub_repos_of_one_name_stay_apart(
     rows = [json.loads(r) for r in mirror.run("list", "--json").stdout.splitlines()]
     assert {row["upstream"] for row in rows} == {"local", "huggingface"}
     assert mirror.json("show", "local:acme/tiny")["bytes"] == 4
+    mirror.run("forget", "local:acme/tiny")
+    folder = mirror.root / "hub/models--acme--tiny"
+    commit = (folder / "refs/main").read_text()
+    assert (folder / "snapshots" / commit / "config.json").read_bytes() == b"{}\n"
