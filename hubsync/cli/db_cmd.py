@@ -29,6 +29,8 @@ def upgrade(common: Common) -> None:
     before = schema.current(settings.catalog_url)
     schema.upgrade(settings.catalog_url)
     after = schema.head()
+    with common.open(create=True):  # the folders too, where there were none
+        pass
     if common.as_json:
         print_json({"before": before, "after": after})
     elif not common.quiet:

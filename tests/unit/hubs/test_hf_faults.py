@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from huggingface_hub import constants
 
-from hubsync.hubs.hf_transport import HfTransport, same_origin
+from hubsync.hubs.hf_transport import HfTransport, _decoded, same_origin
 from hubsync.hubs.options import HubOptions
 from hubsync.model.errors import OfflineError, UsageError
 from hubsync.ports.hub import (
@@ -265,6 +265,10 @@ class TestTrouble:
             with pytest.raises(HubAnswerError, match="more than 1000000 bytes"):
                 asking.tree("org/x", "0" * 40)
 
+    def test_a_bomb_is_unpacked_no_further_than_the_ceiling(self) -> None:
+        packed = bytearray(gzip.compress(b" " * 1_000_000))
+        assert len(_decoded(packed, "gzip", 1000)) == 1001
+
     def test_a_huge_answer_is_cut_off(self) -> None:
         answer = http_answer("200 OK", b" " * 10_000_000)
         with Scripted(lambda path, headers: answer) as server:
@@ -426,6 +430,8 @@ class TestEnvironment:
     ) -> None:
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
         monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        registry = "huggingface_hub.utils._detect_agent._registry"
+        monkeypatch.setattr(registry, None)  # not read in this process yet
         Asking(hub.endpoint).resolve("org/tiny")
         assert hub.hub_requests("agent") == []
         assert hub.requests[0].headers["User-Agent"].startswith("hubsync/")

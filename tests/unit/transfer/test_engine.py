@@ -13,6 +13,8 @@ import pytest
 from hubsync.model.digest import Descriptor, Digest, GitOid
 from hubsync.ports.blobs import HeldBlob, Ingest, NoRoomError
 from hubsync.ports.hub import FileNotFoundOnHubError, NotAllowedError
+from hubsync.store.ingest import LocalIngest
+from hubsync.store.local import LocalBlobs
 from hubsync.transfer.engine import Engine
 from hubsync.transfer.limiter import Gate, RateLimiter
 from tests.testhub import Fault, HubRepo, Lfs, TestHub
@@ -300,6 +302,33 @@ class TestInterruption:
         assert time.monotonic() - started < 10
         other.abort()
         assert fetching.run([big]).bytes_fetched == len(BIG)
+
+    def test_an_ingest_that_comes_too_late_is_let_go(
+        self, hub: TestHub, repo: HubRepo, fetching: Fetching
+    ) -> None:
+        asked, come, let_go = threading.Event(), threading.Event(), threading.Event()
+
+        class LateBlobs(LocalBlobs):
+            def begin(self, want: Descriptor) -> LocalIngest | HeldBlob:
+                asked.set()
+                assert come.wait(20)
+                ingest = super().begin(want)
+                assert not isinstance(ingest, HeldBlob)
+                abort = ingest.abort
+                ingest.abort = lambda: (abort(), let_go.set())[0]  # type: ignore[method-assign]
+                return ingest
+
+        async def interrupted() -> None:
+            task = asyncio.create_task(fetching.fetch([fetch_of(hub, repo, "big.bin")]))
+            await asyncio.to_thread(asked.wait, 20)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        fetching.blobs = LateBlobs(fetching.local.root)
+        asyncio.run(interrupted())
+        come.set()
+        assert let_go.wait(20)
 
     def test_what_another_process_completed_is_not_fetched(
         self, hub: TestHub, repo: HubRepo, fetching: Fetching
