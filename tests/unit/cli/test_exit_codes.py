@@ -191,3 +191,10 @@ def test_config_show_masks_the_password_of_the_catalog(cli: Cli) -> None:
         out = shown.good(*words).out
         assert "s3cret" not in out
         assert "db.example" in out
+
+
+def test_upgrading_where_there_is_nothing_makes_a_whole_store(cli: Cli) -> None:
+    assert cli("list").code == ExitCode.NOT_FOUND
+    cli.good("db", "upgrade")
+    assert cli.good("db", "check").out.startswith("schema")
+    assert cli.good("list").out == ""

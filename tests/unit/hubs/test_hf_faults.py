@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -426,12 +427,17 @@ class TestEnvironment:
                 assert one.headers.get("Authorization") == sent
 
     def test_nobody_but_the_endpoint_is_asked(
-        self, hub: TestHub, tiny: HubRepo, monkeypatch: pytest.MonkeyPatch
+        self,
+        hub: TestHub,
+        tiny: HubRepo,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
         monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
         registry = "huggingface_hub.utils._detect_agent._registry"
         monkeypatch.setattr(registry, None)  # not read in this process yet
+        monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "none"))
         Asking(hub.endpoint).resolve("org/tiny")
         assert hub.hub_requests("agent") == []
         assert hub.requests[0].headers["User-Agent"].startswith("hubsync/")

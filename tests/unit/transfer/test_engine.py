@@ -315,7 +315,12 @@ class TestInterruption:
                 ingest = super().begin(want)
                 assert not isinstance(ingest, HeldBlob)
                 abort = ingest.abort
-                ingest.abort = lambda: (abort(), let_go.set())[0]  # type: ignore[method-assign]
+
+                def noticed() -> None:
+                    abort()
+                    let_go.set()
+
+                ingest.abort = noticed  # type: ignore[method-assign]
                 return ingest
 
         async def interrupted() -> None:
