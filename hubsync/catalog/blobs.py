@@ -157,13 +157,13 @@ def _held_blob(row: Row) -> HeldBlob:
     return HeldBlob(Digest(hexadecimal), size, git_oid)
 
 
-def held(session: Session, digests: Iterable[Digest]) -> set[Digest]:
-    columns = select(blobs.c.sha256).where(blobs.c.held == true())
-    found: set[Digest] = set()
+def held(session: Session, digests: Iterable[Digest]) -> dict[Digest, int]:
+    columns = select(blobs.c.sha256, blobs.c.size).where(blobs.c.held == true())
+    found: dict[Digest, int] = {}
     with session.reading() as connection:
         for chunk in chunks(digest.hex for digest in digests):
-            rows = connection.scalars(columns.where(blobs.c.sha256.in_(chunk)))
-            found |= {Digest(hexadecimal) for hexadecimal in rows if hexadecimal}
+            rows = connection.execute(columns.where(blobs.c.sha256.in_(chunk)))
+            found |= {Digest(row.sha256): row.size for row in rows}
     return found
 
 

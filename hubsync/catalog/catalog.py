@@ -195,8 +195,8 @@ class Catalog:
         """How much of the snapshot is held now."""
         return trees.state(self._session, snapshot)
 
-    def held(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Those of *digests* that the store holds."""
+    def held(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Those of *digests* that the store holds, and how long they are."""
         return blobs.held(self._session, digests)
 
     def held_by_git_oid(self, oids: Iterable[GitOid]) -> dict[GitOid, HeldBlob]:

@@ -148,7 +148,14 @@ def record_repo(connection: Connection, record: Publication, now: datetime) -> i
         _add_alias(connection, repo_id, record.alias, now)
     connection.execute(
         repo_aliases.delete().where(
-            repo_aliases.c.repo_id == repo_id, repo_aliases.c.name == repo.name
+            repo_aliases.c.name == repo.name,
+            # Of its former owner too: a view under that name is ours from now on.
+            repo_aliases.c.repo_id.in_(
+                select(repos.c.id).where(
+                    repos.c.upstream == repo.upstream,
+                    repos.c.repo_type == repo.repo_type.value,
+                )
+            ),
         )
     )
     return repo_id

@@ -15,7 +15,7 @@ from hubsync.config.load import load
 from hubsync.config.schema import Settings
 from hubsync.model.errors import NotHeldError
 from hubsync.model.repo import RepoArg, RepoId, RepoType, parse_repo
-from hubsync.model.revision import DEFAULT_BRANCH
+from hubsync.model.revision import DEFAULT_BRANCH, canonical
 from hubsync.wiring import App, open_app
 
 
@@ -133,6 +133,7 @@ def find_snapshot(
     """
     row, arg = find_held(app, text, repo_type)
     asked = revision or arg.revision
+    asked = canonical(asked) if asked else None
     snapshot = app.catalog.resolve(row, asked or DEFAULT_BRANCH)
     if snapshot is None and asked is None:
         snapshot = app.catalog.resolve(row, "HEAD")

@@ -34,7 +34,7 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
     Refs that point to the snapshot go with it.  No bytes are deleted: run
     `hubsync gc` for that.
     """
-    with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
+    with common.open() as app, app.root.lock_exclusive(LOCK_WAIT_S):
         row, arg = find_held(app, repo, repo_type)
         snapshot = None
         if arg.revision is not None:

@@ -12,6 +12,7 @@ import click
 
 from hubsync import __version__
 from hubsync.cli.exits import EXIT_STATUS
+from hubsync.cli.output import say
 from hubsync.model.errors import ExitCode, HubsyncError
 
 # Command -> (module, one line).  The modules are imported when their command is
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way to end
     """Run the command line; its exit status."""
     try:
         result = cli.main(args=list(argv), prog_name="hubsync", standalone_mode=False)
@@ -103,10 +104,20 @@ def run(argv: Sequence[str]) -> int:
         _say("interrupted; what was fetched is kept and resumed")
         return ExitCode.INTERRUPTED
     except (HubsyncError, OSError) as error:
-        if "--debug" in argv or os.environ.get("HUBSYNC_DEBUG"):
+        if _wants_traceback(argv):
             traceback.print_exc()
         return _explain(error)
+    except Exception as error:  # noqa: BLE001 - the outer edge: a bug of ours
+        if _wants_traceback(argv):
+            traceback.print_exc()
+        _say(f"error: an unexpected {type(error).__name__}: {error}")
+        _say("hint: this is a bug; please report it with what --debug prints")
+        return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _wants_traceback(argv: Sequence[str]) -> bool:
+    return "--debug" in argv or bool(os.environ.get("HUBSYNC_DEBUG"))
 
 
 def _explain(error: HubsyncError | OSError) -> int:
@@ -131,4 +142,4 @@ def _explain_os_error(error: OSError) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(f"hubsync: {text}", err=True)
+    say(f"hubsync: {text}")

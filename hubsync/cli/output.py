@@ -1,6 +1,7 @@
 """Data on stdout: JSON lines, or tables a person can read."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -25,6 +26,14 @@ def iso(when: datetime | None) -> str | None:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """*text* without what a terminal would obey: titles and errors are a hub's."""
+    return _CONTROLS.sub("?", text)
+
+
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their content; nothing when there is no row."""
     shown = [tuple(headers), *(tuple(row) for row in rows)]
@@ -33,9 +42,9 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in shown) for i in range(len(headers))]
     for row in shown:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        click.echo(printable("  ".join(cells).rstrip()))
 
 
 def say(text: str) -> None:
     """Talk: on stderr, so that stdout stays data."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)

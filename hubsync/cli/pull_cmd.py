@@ -1,7 +1,10 @@
 """``hubsync pull``."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -104,7 +107,7 @@ def command(
     if checkout_dir is not None and len(repos) > 1:
         raise click.UsageError("--checkout takes one REPO: name one folder a repo")
     done, failures = 0, []
-    with common.open(create=True) as app:
+    with _open(common, dry_run=dry_run) as app:
         requests = []
         for text in repos:
             arg = understand(app.settings, text, repo_type)
@@ -133,6 +136,23 @@ def command(
     if failures and done:
         return ExitCode.PARTLY
     return failures[0].exit_code if failures else ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _open(common: Common, *, dry_run: bool) -> Iterator[App]:
+    """The store; a dry run makes none and writes to none."""
+    settings = common.settings()
+    if not dry_run:
+        with common.open(create=True) as app:
+            yield app
+    elif (settings.store.root / "VERSION").is_file():
+        with common.open(read_only=True) as app:
+            yield app
+    else:
+        with tempfile.TemporaryDirectory(prefix="hubsync-plan-") as empty:
+            elsewhere = dataclasses.replace(common, root=Path(empty))
+            with elsewhere.open(create=True) as app:
+                yield app
 
 
 def _pull(app: App, common: Common, request: PullRequest) -> PullResult:

@@ -5,7 +5,7 @@ import click
 from hubsync.catalog.rows import RepoRow, SnapshotRow, SnapshotStateRow
 from hubsync.cli.common import Common, common_options, find_snapshot, type_option
 from hubsync.cli.exits import exit_status
-from hubsync.cli.output import iso, print_json, print_table
+from hubsync.cli.output import iso, print_json, print_table, printable
 from hubsync.model.errors import ExitCode
 from hubsync.model.snapshot import HeldEntry
 from hubsync.model.units import format_size
@@ -70,9 +70,10 @@ def _print_head(
 ) -> None:
     commit = snapshot.commit
     click.echo(f"{row.repo}")
-    click.echo(f"commit    {commit.oid}  {commit.title}".rstrip())
+    click.echo(printable(f"commit    {commit.oid}  {commit.title}".rstrip()))
     when = iso(commit.committed_at) or "at an unknown time"
-    click.echo(f"by        {', '.join(commit.authors) or 'unknown'}, {when}")
+    authors = printable(", ".join(commit.authors))
+    click.echo(f"by        {authors or 'unknown'}, {when}")
     click.echo(f"refs      {', '.join(refs) or 'none any more'}")
     click.echo(
         f"state     {state.state.value}: {state.files_held} of {state.files} files, "

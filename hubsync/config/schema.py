@@ -72,6 +72,9 @@ class UpstreamSettings(Section):
     def _is_http(cls, endpoint: str) -> str:
         if not endpoint.startswith(("https://", "http://")):
             raise ValueError("an endpoint starts with https:// or http://")
+        if "@" in endpoint:
+            # It would be shown in messages; the hub wants a token anyway.
+            raise ValueError("no user or password in an endpoint: use token_env")
         return endpoint.rstrip("/")
 
 

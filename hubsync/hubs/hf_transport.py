@@ -45,17 +45,22 @@ class RawAnswer:
     refusal: Exception | None
 
 
+def _check_token(token: str, where: str) -> None:
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(
+            f"the token for {where} has characters that no token has",
+            hint="Copy it again from the hub's settings page.",
+        )
+
+
 class HfTransport:
     """GETs on one endpoint.  Methods block."""
 
     def __init__(
         self, endpoint: str, *, token: str | bool | None, options: HubOptions
     ) -> None:
-        if isinstance(token, str) and not (token.isascii() and token.isprintable()):
-            raise UsageError(
-                f"the token for {endpoint} has characters that no token has",
-                hint="Copy it again from the hub's settings page.",
-            )
+        if isinstance(token, str):
+            _check_token(token, endpoint)
         if _origin(endpoint) is None:
             raise UsageError(
                 f"{endpoint!r} is not the address of a hub",
@@ -84,6 +89,8 @@ class HfTransport:
             raise UsageError(
                 f"no stored token for {self.host}", hint="Log in with `hf auth login`."
             ) from error
+        if stored := found.get("authorization"):
+            _check_token(stored, self.host)
         return found
 
     @property

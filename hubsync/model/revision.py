@@ -44,6 +44,12 @@ def is_commit(revision: str) -> bool:
     return bool(_COMMIT.fullmatch(revision))
 
 
+def canonical(revision: str) -> str:
+    """A full commit in lower case, as git prints it; anything else as it is."""
+    lower = revision.lower()
+    return lower if is_commit(lower) else revision
+
+
 def may_be_short_commit(revision: str) -> bool:
     return bool(_SHORT.fullmatch(revision))
 

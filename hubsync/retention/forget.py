@@ -14,17 +14,25 @@ def forget(
     row: RepoRow,
     snapshot: SnapshotRow | None,
 ) -> Forgotten:
-    """Forget one snapshot of a repo, or (None) all of it."""
-    forgotten = catalog.forget(row, snapshot)
+    """Forget one snapshot of a repo, or (None) all of it.
+
+    The view goes first: whoever is killed in between repeats the command, which
+    the rows still allow.  Hold the exclusive lock: a pull that has published
+    and not yet laid out must not find its rows gone.
+    """
     names = (row.repo.name, *row.aliases)
+    commits = [] if snapshot is None else [snapshot.commit.oid]
+    refs = [one.name for one in catalog.refs(row) if one.commit in commits]
+    whole_repo = snapshot is None or len(catalog.snapshots(row)) == 1
     for view in views:
         for name in names:
             repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
-            if forgotten.whole_repo:
+            if whole_repo:
                 view.remove(repo, None)
                 continue
-            for commit in forgotten.commits:
-                view.remove(repo, commit, forgotten.refs)
+            for commit in commits:
+                view.remove(repo, commit, refs)
+    forgotten = catalog.forget(row, snapshot)
     for name in names:
         # A cache folder is named by type and name alone: another upstream's
         # repo of the same name lives in it too.

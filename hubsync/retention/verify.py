@@ -95,9 +95,18 @@ def _put_aside(
     what: str,
 ) -> Damage:
     files = tuple(catalog.referrers(blob.digest))
-    catalog.mark_lost(blob.digest)
+    # Out of sight first, the row last: whoever is killed in between finds the
+    # damage again, because the catalog still says "held".
+    for row, snapshot in {
+        (row.id, snap.id): (row, snap) for row, snap, _ in files
+    }.values():
+        for view in views:
+            for name in (row.repo.name, *row.aliases):
+                repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
+                view.remove(repo, snapshot.commit.oid)
     if what != "missing":
         blobs.quarantine(blob.digest)
+    catalog.mark_lost(blob.digest)
     for row, snapshot in {
         (row.id, snap.id): (row, snap) for row, snap, _ in files
     }.values():

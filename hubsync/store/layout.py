@@ -216,6 +216,12 @@ def _set_aside_at(path: Path) -> int:
 
 def _is_ours(name: str) -> bool:
     """What an interrupted creation, or a catalog made first, may have left."""
-    return name in ("blobs", "partial", "trash", "quarantine", "hub", "LOCK") or (
-        name.startswith(("catalog.db", ".VERSION", "hubsync.toml", "lost+found"))
-    )
+    return name in (
+        "blobs",
+        "partial",
+        "trash",
+        "quarantine",
+        "hub",
+        "LOCK",
+        "VERSION",
+    ) or (name.startswith(("catalog.db", ".VERSION", "hubsync.toml", "lost+found")))

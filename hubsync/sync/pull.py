@@ -14,9 +14,15 @@ from pathlib import Path
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import Publication, RepoRow, SnapshotRow
 from hubsync.model.digest import Digest
-from hubsync.model.errors import NotHeldError, OfflineError
+from hubsync.model.errors import IntegrityError, NotHeldError, OfflineError
 from hubsync.model.repo import RepoId
-from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision, is_commit
+from hubsync.model.revision import (
+    DEFAULT_BRANCH,
+    RefName,
+    canonical,
+    check_revision,
+    is_commit,
+)
 from hubsync.model.snapshot import Resolved, TreeEntry
 from hubsync.model.units import format_size
 from hubsync.ports.blobs import BlobStore
@@ -52,6 +58,7 @@ class Puller:
         started = time.monotonic()
         if request.revision is not None:
             check_revision(request.revision)
+            request = replace(request, revision=canonical(request.revision))
         row = await asyncio.to_thread(self.catalog.find_repo, request.repo)
         if request.offline:
             return await self._pull_offline(request, row, started)
@@ -150,10 +157,18 @@ class Puller:
         )
         # A row can outlive its bytes (a disk was cleaned by hand): one stat a
         # blob finds it here, instead of a client finding it later.
-        sizes = {entry.lfs: entry.size_bytes for entry in tree if entry.lfs}
+        # Against the size we hold it with, never the listing's: a repo that lists
+        # a popular file with a wrong size must not make others lose it.
         lost: set[Digest] = {
-            digest for digest in held if not self.blobs.has(digest, sizes[digest])
+            digest for digest, size in held.items() if not self.blobs.has(digest, size)
         }
+        for entry in tree:
+            if entry.lfs in held and held[entry.lfs] != entry.size_bytes:
+                raise IntegrityError(
+                    f"{request.repo} lists {entry.path} with {entry.size_bytes} "
+                    f"bytes, but {entry.lfs} has {held[entry.lfs]}",
+                    hint="Nothing was recorded; report it to the hub.",
+                )
         gone = {
             oid: blob
             for oid, blob in oids.items()
@@ -164,7 +179,7 @@ class Puller:
                 self.progress.note(f"{digest} is recorded but missing; fetching again")
                 self.catalog.mark_lost(digest)
         still = {oid: blob for oid, blob in oids.items() if oid not in gone}
-        return plan_pull(tree, held - lost, still, request.selection)
+        return plan_pull(tree, held.keys() - lost, still, request.selection)
 
     async def _fetch(self, hub: Hub, resolved: Resolved, plan: Plan) -> FetchReport:
         items = [
@@ -197,8 +212,22 @@ class Puller:
                 accept_new_identity=request.force,
             )
         )
+        self._check_still_held(request, published.snapshot)
         path = self._check_out(published.repo, published.snapshot, resolved.ref)
         return path, published.new_commit
+
+    def _check_still_held(self, request: PullRequest, snapshot: SnapshotRow) -> None:
+        """A `verify` beside us may have found a file damaged that we counted on."""
+        for one in self.catalog.entries(snapshot):
+            path = one.entry.path
+            wanted = request.selection.wants(path) and not (
+                one.entry.is_lfs and request.selection.skip_smudge
+            )
+            if wanted and not one.held:
+                raise IntegrityError(
+                    f"{path} of {request.repo} was found damaged meanwhile",
+                    hint="Pull again: it is fetched anew.",
+                )
 
     def _check_out(
         self, row: RepoRow, snapshot: SnapshotRow, ref: RefName | None = None
@@ -241,7 +270,14 @@ def lay_out(
     Returns its folder in the first view, or None when no view is kept.
     """
     entries = catalog.entries(snapshot)
+    if len(entries) != snapshot.files:
+        raise NotHeldError(
+            f"{row.repo} at {snapshot.commit.oid[:10]} was forgotten meanwhile"
+        )
     state = catalog.state(snapshot).state
+    # Another pull may have moved a ref on since: then it is not ours to move.
+    now = {one.name: one.commit for one in catalog.refs(row)}
+    refs = [ref for ref in refs if now.get(ref) == snapshot.commit.oid]
     first: Path | None = None
     for view in views:
         for name in (row.repo.name, *row.aliases):

@@ -88,9 +88,8 @@ async def get(
         if response.status not in _REDIRECTS:
             return Reply(response, hop + 1, at_home)
         async with response:
-            if (response.content_length or 0) <= _NOTE_BYTES_MAX and not (
-                response.headers.get("Transfer-Encoding")
-            ):
+            length = response.content_length
+            if length is not None and length <= _NOTE_BYTES_MAX:
                 # Read to the end, the connection is good for the next request.
                 await response.read()
         url = _target(url, response.headers.get("Location", ""))

@@ -445,3 +445,52 @@ def test_several_local_and_hub_repos_of_one_name_stay_apart(
     folder = mirror.root / "hub/models--acme--tiny"
     commit = (folder / "refs/main").read_text()
     assert (folder / "snapshots" / commit / "config.json").read_bytes() == b"{}\n"
+
+
+def test_a_lying_size_in_one_repo_takes_nothing_from_another(
+    mirror: Mirror, tiny: HubRepo, hub: TestHub
+) -> None:
+    mirror.pull("acme/tiny")
+    evil = hub.create_repo("evil/lie")
+    evil.commit({"w.bin": Lfs(WEIGHTS)})
+
+    def one_more(rows: list[Json]) -> list[Json]:
+        size = len(WEIGHTS) + 1
+        for row in rows:
+            row |= {"size": size, "lfs": {**row["lfs"], "size": size}}  # type: ignore[dict-item]
+        return rows
+
+    evil.tree_override = one_more
+    done = mirror.run("pull", "evil/lie")
+    assert done.returncode == 6, done.stderr
+    assert mirror.json("show", "acme/tiny")["state"] == "complete"
+    assert mirror.json("gc")["bytes"] == 0
+    assert mirror.json("pull", "acme/tiny", "--offline")["files"] == len(FILES)
+
+
+def test_a_name_that_changed_hands_shows_its_new_owner(
+    mirror: Mirror, tiny: HubRepo, hub: TestHub
+) -> None:
+    mirror.pull("acme/tiny")
+    tiny.rename("acme/moved")
+    newcomer = hub.create_repo("acme/tiny")
+    commit = newcomer.commit({"config.json": b"new owner"})
+    mirror.pull("acme/moved")
+    assert mirror.run("pull", "acme/tiny").returncode == 0
+    tiny.commit({"config.json": b"moved on"})
+    mirror.pull("acme/moved")
+    folder = mirror.root / "hub/models--acme--tiny"
+    assert (folder / "refs/main").read_text() == commit
+    mirror.json("forget", "acme/moved")
+    assert (folder / "snapshots" / commit / "config.json").read_bytes() == b"new owner"
+
+
+def test_a_dry_run_makes_no_store(mirror: Mirror, tiny: HubRepo) -> None:
+    mirror.json("pull", "acme/tiny", "--dry-run")
+    assert not mirror.root.exists()
+
+
+def test_a_commit_may_be_written_in_upper_case(mirror: Mirror, tiny: HubRepo) -> None:
+    commit = mirror.pull("acme/tiny").commit.oid
+    assert mirror.json("pull", f"acme/tiny@{commit.upper()}")["commit"] == commit
+    assert mirror.json("show", f"acme/tiny@{commit.upper()}")["commit"] == commit

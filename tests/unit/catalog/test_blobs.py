@@ -18,7 +18,7 @@ def keys(catalog: Catalog) -> dict[str, bool]:
 def test_nothing_is_held_at_first(catalog: Catalog) -> None:
     snapshot = publish(catalog, 1, [plain("a", b"1"), lfs("b", b"2")]).snapshot
     assert [entry.digest for entry in catalog.entries(snapshot)] == [None, None]
-    assert catalog.held([Digest.of(b"1"), Digest.of(b"2")]) == set()
+    assert set(catalog.held([Digest.of(b"1"), Digest.of(b"2")])) == set()
     assert list(catalog.all_held()) == []
     catalog.record_blobs([])
     catalog.drop_blobs([])
@@ -55,7 +55,7 @@ def test_held_blobs_are_found_by_digest_and_by_git_id(catalog: Catalog) -> None:
     contents = [b"%d" % n for n in range(2500)]
     catalog.record_blobs([held(content) for content in contents[:1500]])
     digests = [Digest.of(content) for content in contents]
-    assert catalog.held(digests) == set(digests[:1500])
+    assert set(catalog.held(digests)) == set(digests[:1500])
     oids = [GitOid.of_blob(content) for content in contents]
     assert catalog.held_by_git_oid(iter(oids)) == {
         GitOid.of_blob(content): held(content) for content in contents[:1500]
@@ -104,7 +104,7 @@ def test_a_lost_blob_is_to_be_fetched_again(catalog: Catalog) -> None:
     catalog.record_blobs([held(b"1"), held(b"2")])
     catalog.mark_lost(Digest.of(b"1"))
     assert [entry.held for entry in catalog.entries(snapshot)] == [False, False, True]
-    assert catalog.held([Digest.of(b"1")]) == set()
+    assert set(catalog.held([Digest.of(b"1")])) == set()
     assert catalog.held_by_git_oid([GitOid.of_blob(b"1")]) == {}
     assert list(catalog.all_held()) == [held(b"2")]
     catalog.record_blobs([held(b"1")])
