@@ -13,7 +13,7 @@ from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
 from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision
 from hubsync.model.units import format_size
-from hubsync.sync.add import AddRequest, add_folder
+from hubsync.sync.add import AddRequest, AddResult, add_folder
 from hubsync.sync.pull import lay_out
 
 LOCAL_UPSTREAM = "local"
@@ -95,13 +95,20 @@ def command(
             published.snapshot,
             [RefName.branch(branch)],
         )
+    _print(common, request, result, path)
+
+
+def _print(
+    common: Common, request: AddRequest, result: AddResult, path: Path | None
+) -> None:
+    published = result.published
     if common.as_json:
         print_json(
             {
                 "upstream": LOCAL_UPSTREAM,
-                "repo_type": arg.repo_type.value,
-                "repo": arg.name,
-                "revision": branch,
+                "repo_type": request.repo.repo_type.value,
+                "repo": request.repo.name,
+                "revision": request.branch,
                 "commit": published.snapshot.commit.oid,
                 "new_commit": published.new_commit,
                 "path": str(path) if path else None,
@@ -114,8 +121,9 @@ def command(
         return
     if not common.quiet:
         what = "recorded" if published.new_commit else "was recorded before"
+        oid = published.snapshot.commit.oid[:10]
         say(
-            f"{request.repo} {branch} = {published.snapshot.commit.oid[:10]} {what}: "
+            f"{request.repo} {request.branch} = {oid} {what}: "
             f"{result.files} files ({result.lfs_files} LFS), "
             f"{format_size(result.bytes)}, {format_size(result.bytes_stored)} new"
         )

@@ -242,6 +242,7 @@ def _print_plan(common: Common, result: PullResult) -> None:
         f"{result.repo} {result.revision} = {result.commit.oid}\n"
         f"  to fetch      {len(plan.fetch):>7} files  {format_size(plan.fetch_bytes)}\n"
         f"  already held  {len(plan.reuse):>7} files  {format_size(plan.reuse_bytes)}\n"
+        f"  same contents {len(plan.share):>7} files, fetched once\n"
         f"  pointers      {len(plan.pointers):>7} files\n"
         f"  not selected  {len(plan.skipped):>7} files"
     )

@@ -167,3 +167,8 @@ def _print_damage(common: Common, damage: Damage, *, repaired: bool) -> None:
     say(f"hubsync: damaged: {damage.blob.digest} is {damage.what}")
     for file in files:
         say(f"    {file}")
+    if not repaired:
+        for place in sorted(
+            {f"{row.repo}@{snap.commit.oid[:10]}" for row, snap, _ in damage.files}
+        ):
+            say(f"    fetch it again with: hubsync pull {place}")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import Forgotten, RepoRow, SnapshotRow
-from hubsync.model.repo import RepoId
-from hubsync.ports.view import View, ViewSnapshot
+from hubsync.ports.view import View
+from hubsync.retention.relay import lay_out_again, names_of
 
 
 def forget(
@@ -20,38 +20,28 @@ def forget(
     the rows still allow.  Hold the exclusive lock: a pull that has published
     and not yet laid out must not find its rows gone.
     """
-    names = (row.repo.name, *row.aliases)
     commits = [] if snapshot is None else [snapshot.commit.oid]
     refs = [one.name for one in catalog.refs(row) if one.commit in commits]
     whole_repo = snapshot is None or len(catalog.snapshots(row)) == 1
     for view in views:
-        for name in names:
-            repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
+        for repo in names_of(row):
             if whole_repo:
                 view.remove(repo, None)
                 continue
             for commit in commits:
                 view.remove(repo, commit, refs)
     forgotten = catalog.forget(row, snapshot)
-    for name in names:
+    for repo in names_of(row):
         # A cache folder is named by type and name alone: another upstream's
         # repo of the same name lives in it too.
-        for other in catalog.find_by_name(row.repo.repo_type, name):
+        for other in catalog.find_by_name(repo.repo_type, repo.name):
             if other.repo.upstream != row.repo.upstream:
-                _lay_out_again(catalog, views, other)
+                _lay_out_whole(catalog, views, other)
     return forgotten
 
 
-def _lay_out_again(catalog: Catalog, views: Sequence[View], row: RepoRow) -> None:
+def _lay_out_whole(catalog: Catalog, views: Sequence[View], row: RepoRow) -> None:
     refs = catalog.refs(row)
     for snapshot in catalog.snapshots(row):
-        oid = snapshot.commit.oid
-        laid_out = ViewSnapshot(
-            row.repo,
-            oid,
-            catalog.entries(snapshot),
-            catalog.state(snapshot).state,
-            [ref.name for ref in refs if ref.commit == oid],
-        )
-        for view in views:
-            view.checkout(laid_out)
+        ours = [ref.name for ref in refs if ref.commit == snapshot.commit.oid]
+        lay_out_again(catalog, views, row, snapshot, ours)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
-from hubsync.model.repo import RepoId
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
-from hubsync.ports.view import View, ViewSnapshot
+from hubsync.ports.view import View
+from hubsync.retention.relay import lay_out_again, names_of
 
 BLOCK_BYTES = 2**20
 
@@ -95,34 +95,17 @@ def _put_aside(
     what: str,
 ) -> Damage:
     files = tuple(catalog.referrers(blob.digest))
+    places = {(row.id, snap.id): (row, snap) for row, snap, _ in files}.values()
     # Out of sight first, the row last: whoever is killed in between finds the
-    # damage again, because the catalog still says "held".
-    for row, snapshot in {
-        (row.id, snap.id): (row, snap) for row, snap, _ in files
-    }.values():
+    # damage again, because the catalog still says "held".  The links in views go
+    # too: they share the damaged file's bytes.
+    for row, snapshot in places:
         for view in views:
-            for name in (row.repo.name, *row.aliases):
-                repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
+            for repo in names_of(row):
                 view.remove(repo, snapshot.commit.oid)
     if what != "missing":
         blobs.quarantine(blob.digest)
     catalog.mark_lost(blob.digest)
-    for row, snapshot in {
-        (row.id, snap.id): (row, snap) for row, snap, _ in files
-    }.values():
-        refresh_views(catalog, views, row, snapshot)
+    for row, snapshot in places:
+        lay_out_again(catalog, views, row, snapshot)
     return Damage(blob, what, files)
-
-
-def refresh_views(
-    catalog: Catalog, views: Sequence[View], row: RepoRow, snapshot: SnapshotRow
-) -> None:
-    """Lay one snapshot out anew, so that only what is held now is in it."""
-    entries = catalog.entries(snapshot)
-    state = catalog.state(snapshot).state
-    for view in views:
-        for name in (row.repo.name, *row.aliases):
-            repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
-            # Its links go first: they share the damaged file's bytes.
-            view.remove(repo, snapshot.commit.oid)
-            view.checkout(ViewSnapshot(repo, snapshot.commit.oid, entries, state))
