@@ -24,6 +24,13 @@ class RepoRow:
     aliases: tuple[str, ...] = ()
 
     @property
+    def names(self) -> tuple[RepoId, ...]:
+        """The repo under its name and its former ones, as views have it."""
+        kind = self.repo.repo_type
+        former = (RepoId(self.repo.upstream, kind, name) for name in self.aliases)
+        return (self.repo, *former)
+
+    @property
     def card(self) -> dict[str, Any]:
         """The hub's JSON object as it came; parsed anew at each call."""
         card: dict[str, Any] = json.loads(self.card_json)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import Forgotten, RepoRow, SnapshotRow
 from hubsync.ports.view import View
-from hubsync.retention.relay import lay_out_again, names_of
+from hubsync.retention.relay import lay_out_again
 
 
 def forget(
@@ -24,14 +24,14 @@ def forget(
     refs = [one.name for one in catalog.refs(row) if one.commit in commits]
     whole_repo = snapshot is None or len(catalog.snapshots(row)) == 1
     for view in views:
-        for repo in names_of(row):
+        for repo in row.names:
             if whole_repo:
                 view.remove(repo, None)
                 continue
             for commit in commits:
                 view.remove(repo, commit, refs)
     forgotten = catalog.forget(row, snapshot)
-    for repo in names_of(row):
+    for repo in row.names:
         # A cache folder is named by type and name alone: another upstream's
         # repo of the same name lives in it too.
         for other in catalog.find_by_name(repo.repo_type, repo.name):

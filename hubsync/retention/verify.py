@@ -8,7 +8,7 @@ from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
 from hubsync.ports.view import View
-from hubsync.retention.relay import lay_out_again, names_of
+from hubsync.retention.relay import lay_out_again
 
 BLOCK_BYTES = 2**20
 
@@ -101,7 +101,7 @@ def _put_aside(
     # too: they share the damaged file's bytes.
     for row, snapshot in places:
         for view in views:
-            for repo in names_of(row):
+            for repo in row.names:
                 view.remove(repo, snapshot.commit.oid)
     if what != "missing":
         blobs.quarantine(blob.digest)

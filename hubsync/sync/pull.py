@@ -15,7 +15,6 @@ from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import Publication, RepoRow, SnapshotRow
 from hubsync.model.digest import Digest
 from hubsync.model.errors import IntegrityError, NotHeldError, OfflineError
-from hubsync.model.repo import RepoId
 from hubsync.model.revision import (
     DEFAULT_BRANCH,
     RefName,
@@ -280,8 +279,7 @@ def lay_out(
     refs = [ref for ref in refs if now.get(ref) == snapshot.commit.oid]
     first: Path | None = None
     for view in views:
-        for name in (row.repo.name, *row.aliases):
-            repo = RepoId(row.repo.upstream, row.repo.repo_type, name)
+        for repo in row.names:
             path = view.checkout(
                 ViewSnapshot(repo, snapshot.commit.oid, entries, state, refs)
             )
