@@ -1,6 +1,6 @@
 """Write-once bytes, addressed by digest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -17,53 +17,99 @@ class HeldBlob:
     git_oid: GitOid | None = None
 
 
+Block = bytes | bytearray | memoryview
+Span = tuple[int, int]
+"""Bytes from the first offset up to, not including, the second."""
+
+
 class Ingest(Protocol):
     """An unfinished blob.  One holder at a time, across processes.
 
-    Life: ``begin -> write* -> complete | abort``.  `abort` keeps what was
-    written, for a later `begin` of the same descriptor to go on from.
+    Life: ``begin -> write* -> verify -> BlobStore.publish``, or ``abort`` at any
+    point: it keeps what was written, for a later `begin` of the same descriptor
+    to go on from.  `write` and `hash_ahead` may run in several threads at once;
+    the other methods want all of them to be over.
     """
 
     @property
-    def offset(self) -> int:
-        """Bytes that are there already: the next byte to write."""
+    def want(self) -> Descriptor:
+        """What is being brought in."""
 
-    def write(self, block: bytes | memoryview) -> None:
-        """Append *block*, hashing it.
+    @property
+    def offset(self) -> int:
+        """Bytes that are there from the first on without a gap."""
+
+    def missing(self) -> list[Span]:
+        """What is not there yet, in order."""
+
+    def write(self, block: Block | Sequence[Block], at: int | None = None) -> None:
+        """Append *block*, or write it *at* an offset.
 
         Raises:
-            BlobCorruptError: more bytes than the descriptor's size.
+            BlobCorruptError: more bytes than the descriptor's size (they are in
+                quarantine already, if nothing was written at an offset).
             NoRoomError: the disk, its inodes or the reserve is used up.
         """
 
-    def complete(self) -> HeldBlob:
-        """Check size and digests, make durable, give it its final name.
+    def hash_ahead(self, bytes_max: int) -> int:
+        """Hash at most *bytes_max* of what is there without a gap; how many were.
+
+        0: nothing to do now, or another thread is at it.
+        """
+
+    def checkpoint(self) -> None:
+        """Make what is written survive a power cut."""
+
+    def verify(self) -> HeldBlob:
+        """Hash the rest; compare size and digests.
 
         Raises:
             BlobCorruptError: after moving the bytes to quarantine; the next
                 `begin` starts at 0.
         """
 
+    def complete(self) -> HeldBlob:
+        """`verify`, then publish this one blob.
+
+        Raises:
+            BlobCorruptError: as `verify`.
+        """
+
+    def reject(self, why: str) -> BlobCorruptError:
+        """Move the bytes to quarantine: they are not what was asked for."""
+
     def restart(self) -> None:
         """Drop what was written; ``offset`` is 0 again."""
 
     def abort(self) -> None:
-        """Let go, keeping the partial.  Harmless after `complete`."""
+        """Let go, keeping the partial.  Harmless after the blob is complete."""
 
 
 class BlobStore(Protocol):
     """Where blobs live.  Methods block: call them from a thread in async code.
 
-    A blob lives ``begin -> write* -> complete -> open* -> remove``.  Before
-    ``complete`` returns no reader sees it; after, it survives power loss.
+    A blob lives ``begin -> write* -> verify -> publish -> open* -> remove``.
+    Before ``publish`` returns nobody may count on it; after, it survives power
+    loss.
     """
 
-    def begin(self, want: Descriptor) -> "Ingest | HeldBlob":
+    def begin(
+        self, want: Descriptor, *, wait: bool = True
+    ) -> "Ingest | HeldBlob | None":
         """Start or resume the ingest of *want*.
 
-        Blocks while another process or thread ingests the same descriptor, and
-        returns the `HeldBlob` instead when that one completed it meanwhile
-        (known only for descriptors with a digest).
+        While another process or thread ingests the same descriptor this blocks,
+        or returns None if *wait* is off.  It returns the `HeldBlob` when the
+        blob is there, also when that other one completed it meanwhile (known
+        only for descriptors with a digest).
+        """
+
+    def publish(self, ingests: "Sequence[Ingest]") -> None:
+        """Make verified *ingests* durable and give them their final names.
+
+        As one group: their bytes are synced, then renamed, then the folders are
+        synced, so that a thousand small files cost little more than one.  After
+        an error none of them may be counted on; they have let go of their locks.
         """
 
     def has(self, digest: Digest, size_bytes: int | None = None) -> bool:
