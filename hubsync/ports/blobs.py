@@ -6,6 +6,7 @@ from typing import BinaryIO, Protocol
 
 from hubsync.model.digest import Descriptor, Digest, GitOid
 from hubsync.model.errors import ExitCode, HubsyncError, IntegrityError
+from hubsync.model.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,6 @@ class HeldBlob:
 
 
 Block = bytes | bytearray | memoryview
-Span = tuple[int, int]
-"""Bytes from the first offset up to, not including, the second."""
 
 
 class Ingest(Protocol):
@@ -75,7 +74,7 @@ class Ingest(Protocol):
             BlobCorruptError: as `verify`.
         """
 
-    def reject(self, why: str) -> BlobCorruptError:
+    def reject(self, why: str) -> "BlobCorruptError":
         """Move the bytes to quarantine: they are not what was asked for."""
 
     def restart(self) -> None:

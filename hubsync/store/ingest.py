@@ -1,26 +1,33 @@
 """One unfinished blob."""
 
-import hashlib
+import errno
 import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from hubsync.model.digest import Descriptor, Digest, GitOid, git_header
+from hubsync.model.digest import Descriptor
+from hubsync.model.spans import Span, Spans
 from hubsync.model.units import MIB
-from hubsync.ports.blobs import BlobCorruptError, HeldBlob
+from hubsync.ports.blobs import BlobCorruptError, Block, HeldBlob
 from hubsync.store.disk import check_room, explain, explained, is_out_of_room
-from hubsync.store.lock import is_still, open_locked
+from hubsync.store.hashing import BlobHash
+from hubsync.store.journal import Journal, journal_of, read_journal
+from hubsync.store.lock import is_still, open_locked, open_locked_now
 from hubsync.store.shelf import Shelf
 
-READ_BLOCK_BYTES = MIB
 ROOM_CHECK_BYTES = 64 * MIB
+HASH_INLINE_BYTES = 8 * MIB  # smaller blobs are hashed as they are written
 BLOB_MODE = 0o444
+_ZEROS = bytes(MIB)
 
 
 class LocalIngest:
     """A partial file, locked for as long as this object holds it.
 
     The lock is the kernel's: a process that dies lets go, and the next one goes
-    on from the bytes that are there.  They are hashed again first, so what a
-    crash did to them is found at the latest by `complete`.
+    on from the bytes that are there.  They are hashed again, behind the write
+    head, so what a crash did to them is found at the latest by `verify`.
     """
 
     def __init__(
@@ -29,91 +36,171 @@ class LocalIngest:
         self._shelf, self._want, self._fd = shelf, want, fd
         self._reserve_bytes = reserve_bytes
         self._path = shelf.root.partial / want.key
-        self._offset = 0
+        self._there = Spans()
+        self._journal: Journal | None = None
+        self._noting = threading.Lock()  # _there, _journal, _unchecked
+        self._hashing = threading.Lock()  # _hash
         self._unchecked = 0
-        self._reset_hashes()
+        self._hash = BlobHash(want)
+        self._verified: HeldBlob | None = None
 
     @classmethod
-    def open(cls, shelf: Shelf, want: Descriptor, reserve_bytes: int) -> "LocalIngest":
-        """Lock the partial of *want*, waiting for whoever has it."""
+    def open(
+        cls, shelf: Shelf, want: Descriptor, reserve_bytes: int, *, wait: bool = True
+    ) -> "LocalIngest | None":
+        """Lock the partial of *want*, waiting for whoever has it, or not (None)."""
         path = shelf.root.partial / want.key
         with explained(path):
-            fd = open_locked(path)
-        return cls(shelf, want, fd, reserve_bytes)
+            fd = open_locked(path) if wait else open_locked_now(path)
+        return None if fd is None else cls(shelf, want, fd, reserve_bytes)
+
+    @property
+    def want(self) -> Descriptor:
+        return self._want
 
     @property
     def offset(self) -> int:
-        return self._offset
+        return self._there.reach
+
+    @property
+    def path(self) -> Path:
+        """The partial, which nobody may touch while this is open."""
+        return self._path
+
+    def missing(self) -> list[Span]:
+        with self._noting:
+            return self._there.missing(self._want.size_bytes)
 
     def resume(self) -> None:
         """Take up what an earlier ingest wrote."""
         with explained(self._path):
-            size = os.fstat(self._fd).st_size
-            if size > self._want.size_bytes:
+            there = read_journal(journal_of(self._path))
+            length = os.fstat(self._fd).st_size
+            if there is None:
+                there = Spans([(0, length)])
+            if max(length, there.end) > self._want.size_bytes or there.end > length:
                 self.restart()
                 return
-            while self._offset < size:
-                block = os.pread(self._fd, READ_BLOCK_BYTES, self._offset)
-                if not block:
-                    break
-                self._hash(block)
-                self._offset += len(block)
+            self._there = there
+            if journal_of(self._path).exists():
+                self._journal = Journal(journal_of(self._path), there)
 
-    def write(self, block: bytes | memoryview) -> None:
+    def write(self, block: Block | Sequence[Block], at: int | None = None) -> None:
         """As `Ingest.write`."""
         self._require_open()
-        if self._offset + len(block) > self._want.size_bytes:
-            got = self._offset + len(block)
-            self._put_aside()
-            raise BlobCorruptError(self._want, "more bytes than that", got)
-        self._check_room(len(block))
-        view = memoryview(block)
-        while view:
-            try:
-                written = os.pwrite(self._fd, view, self._offset)
-            except OSError as error:
-                if not is_out_of_room(error):
-                    # Nobody knows what such a disk kept of what it took before.
-                    self.discard()
-                raise explain(error, self._path) from error
-            self._hash(view[:written])
-            self._offset += written
-            view = view[written:]
+        blocks = [block] if isinstance(block, Block) else list(block)
+        size = sum(len(one) for one in blocks)
+        start = self.offset if at is None else at
+        if start + size > self._want.size_bytes:
+            raise self.reject("more bytes than that", start + size)
+        self._check_room(size)
+        self._prepare(start)
+        self._pwrite(blocks, start)
+        with self._noting:
+            self._there.add(start, start + size)
+            if self._journal is not None:
+                with explained(self._path):
+                    self._journal.note(start, start + size)
+        if at is None or self._want.size_bytes <= HASH_INLINE_BYTES:
+            self._hash_inline(blocks, start)
+
+    def hash_ahead(self, bytes_max: int) -> int:
+        """As `Ingest.hash_ahead`."""
+        if not self._hashing.acquire(blocking=False):
+            return 0
+        try:
+            return self._read_on(bytes_max)
+        finally:
+            self._hashing.release()
+
+    def checkpoint(self) -> None:
+        """As `Ingest.checkpoint`."""
+        self._require_open()
+        with self._noting:
+            durable = Spans(self._there)
+        self._sync(os.fdatasync)
+        with self._noting, explained(self._path):
+            if self._journal is not None:
+                self._journal.close()
+                path = journal_of(self._path)
+                self._journal = Journal(path, self._there, durable)
+
+    def verify(self) -> HeldBlob:
+        """As `Ingest.verify`."""
+        self._require_open()
+        with self._hashing:
+            self._read_on(self._want.size_bytes)
+        digest, oid = self._hash.digest, self._hash.git_oid
+        want = self._want
+        if (
+            self._hash.at != want.size_bytes
+            or (want.digest and digest != want.digest)
+            or (want.git_oid and oid != want.git_oid)
+        ):
+            wrong_oid = want.digest in (None, digest)
+            got = f"git:{oid}" if oid and wrong_oid else str(digest)
+            raise self.reject(got, self._hash.at)
+        self._verified = HeldBlob(digest, want.size_bytes, oid)
+        return self._verified
 
     def complete(self) -> HeldBlob:
         """As `Ingest.complete`."""
-        self._require_open()
-        digest = Digest(self._sha256.hexdigest())
-        oid = GitOid(self._sha1.hexdigest()) if self._want.git_oid else None
-        if (
-            self._offset != self._want.size_bytes
-            or (self._want.digest and digest != self._want.digest)
-            or (self._want.git_oid and oid != self._want.git_oid)
-        ):
-            wrong_oid = self._want.digest in (None, digest)
-            got = f"git:{oid}" if oid and wrong_oid else str(digest)
-            size = self._offset
-            self._put_aside()
-            raise BlobCorruptError(self._want, got, size)
+        held = self.verify()
         try:
-            self._sync()
+            self._sync(os.fsync)
             with explained(self._path):
-                os.fchmod(self._fd, BLOB_MODE)
-                self._shelf.put(self._path, digest, self._want.size_bytes)
+                self._shelf.make_durable({held.digest: self.put()})
         finally:
             self.abort()
-        return HeldBlob(digest, self._want.size_bytes, oid)
+        return held
+
+    def fileno(self) -> int:
+        self._require_open()
+        return self._fd
+
+    def put(self) -> bool:
+        """Give the synced file its final name, as `Shelf.put`."""
+        assert self._verified, "only what was verified is published"
+        os.fchmod(self._fd, BLOB_MODE)
+        # Before the rename: a journal without its partial would speak for the
+        # next partial of that name.  All bytes are there, so the length will do.
+        self._drop_journal()
+        digest, size_bytes = self._verified.digest, self._want.size_bytes
+        return self._shelf.put(self._path, digest, size_bytes)
+
+    @property
+    def verified(self) -> HeldBlob | None:
+        """What `verify` found, once it has."""
+        return self._verified
 
     def restart(self) -> None:
         """As `Ingest.restart`."""
         self._require_open()
         with explained(self._path):
+            # The journal first: it must not speak of bytes that are gone.
+            self._drop_journal()
             os.ftruncate(self._fd, 0)
-        self._offset = 0
-        self._reset_hashes()
+        self._there = Spans()
+        self._hash = BlobHash(self._want)
+        self._verified = None
+
+    def reject(self, why: str, size_bytes: int | None = None) -> BlobCorruptError:
+        """As `Ingest.reject`."""
+        size_bytes = self._there.total if size_bytes is None else size_bytes
+        error = BlobCorruptError(self._want, why, size_bytes)
+        try:
+            with explained(self._path):
+                self._drop_journal()
+                self._shelf.root.set_aside(self._path, self._want.key)
+        finally:
+            self.discard()
+        return error
 
     def abort(self) -> None:
         """As `Ingest.abort`."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
@@ -126,43 +213,102 @@ class LocalIngest:
             with explained(self._path):
                 # Once ours has another name, this one may be another process's.
                 if is_still(self._path, self._fd):
+                    self._drop_journal()
                     self._path.unlink()
         finally:
             self.abort()
 
-    def _sync(self) -> None:
+    def _prepare(self, start: int) -> None:
+        """Begin a journal before the first block behind a gap."""
+        with self._noting:
+            if self._journal is None and start != self._there.reach:
+                with explained(self._path):
+                    self._journal = Journal(journal_of(self._path), self._there)
+                    # From now on the length says nothing; what is never written
+                    # because it is zeros must be there all the same.
+                    os.ftruncate(self._fd, self._want.size_bytes)
+
+    def _pwrite(self, blocks: Sequence[Block], start: int) -> None:
+        left = [memoryview(one) for one in blocks if len(one)]
+        at = start
         try:
-            os.fsync(self._fd)
+            while left:
+                if self._journal is not None and self._is_hole(left[0], at):
+                    written = len(left[0])
+                else:
+                    written = _pwrite(self._fd, left, at)
+                at += written
+                while left and written >= len(left[0]):
+                    written -= len(left.pop(0))
+                if written:
+                    left[0] = left[0][written:]
+        except OSError as error:
+            if not is_out_of_room(error):
+                # Nobody knows what such a disk kept of what it took before.
+                self.discard()
+            raise explain(error, self._path) from error
+
+    def _is_hole(self, block: memoryview, at: int) -> bool:
+        """Whether *block* is zeros where the file has never been written."""
+        if block[0] or block[-1] or block != _ZEROS[: len(block)]:
+            return False
+        try:
+            return os.lseek(self._fd, at, os.SEEK_DATA) >= at + len(block)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data from here to the end
+                return True
+            if error.errno == errno.EINVAL:  # this file system does not tell
+                return False
+            raise
+
+    def _hash_inline(self, blocks: Sequence[Block], start: int) -> None:
+        """Hash what was just written from memory, if it is its turn."""
+        if not self._hashing.acquire(blocking=False):
+            return
+        try:
+            for one in blocks:
+                if self._hash.at == start:
+                    self._hash.update(one)
+                start += len(one)
+        finally:
+            self._hashing.release()
+
+    def _read_on(self, bytes_max: int) -> int:
+        self._require_open()
+        stop = min(self.offset, self._hash.at + bytes_max)
+        with explained(self._path):
+            return self._hash.read_on(self._fd, stop)
+
+    def _sync(self, how: Callable[[int], None]) -> None:
+        try:
+            how(self._fd)
         except OSError as error:
             # The kernel may have dropped the dirty pages: a second fsync would
             # say yes to bytes that are gone.  Never retry; start over.
             self.discard()
             raise explain(error, self._path) from error
 
+    def _drop_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        journal_of(self._path).unlink(missing_ok=True)
+
     def _require_open(self) -> None:
         # Without the lock, the name may be somebody else's partial by now.
-        assert self._fd >= 0, "an ingest ends with complete, abort or an error"
+        assert self._fd >= 0, "an ingest ends with publish, abort or an error"
 
-    def _check_room(self, block_bytes: int) -> None:
-        self._unchecked += block_bytes
-        if self._unchecked >= ROOM_CHECK_BYTES:
+    def _check_room(self, size_bytes: int) -> None:
+        with self._noting:
+            self._unchecked += size_bytes
+            if self._unchecked < ROOM_CHECK_BYTES:
+                return
             self._unchecked = 0
-            need_bytes = self._want.size_bytes - self._offset
-            check_room(self._path.parent, need_bytes, self._reserve_bytes)
+            need_bytes = self._want.size_bytes - self._there.total
+        check_room(self._path.parent, need_bytes, self._reserve_bytes)
 
-    def _put_aside(self) -> None:
-        """Move the bytes where nothing serves or resumes them."""
-        try:
-            with explained(self._path):
-                self._shelf.root.set_aside(self._path, self._want.key)
-        finally:
-            self.discard()
 
-    def _reset_hashes(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._sha1 = hashlib.sha1(git_header(self._want.size_bytes))  # noqa: S324 - git's choice
-
-    def _hash(self, block: bytes | memoryview) -> None:
-        self._sha256.update(block)
-        if self._want.git_oid:
-            self._sha1.update(block)
+def _pwrite(fd: int, blocks: Sequence[memoryview], at: int) -> int:
+    if len(blocks) == 1:
+        return os.pwrite(fd, blocks[0], at)
+    return os.pwritev(fd, blocks, at)

@@ -4,14 +4,16 @@ The publish protocol: write a partial, hash it as it comes, compare, fsync the
 file, rename it to its final name, fsync the folder.  Only then does it exist.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from hubsync.model.digest import Descriptor, Digest
 from hubsync.ports.blobs import BlobNotFoundError, HeldBlob, StoreReadOnlyError
 from hubsync.store.disk import check_room, explained, sync_folder
+from hubsync.store.groups import publish
 from hubsync.store.ingest import LocalIngest
+from hubsync.store.journal import journal_of, read_journal
 from hubsync.store.layout import StoreRoot
 from hubsync.store.shelf import Shelf
 
@@ -31,14 +33,18 @@ class LocalBlobs:
         """Where the blob is, if it is there."""
         return self._shelf.path(digest)
 
-    def begin(self, want: Descriptor) -> LocalIngest | HeldBlob:
+    def begin(
+        self, want: Descriptor, *, wait: bool = True
+    ) -> LocalIngest | HeldBlob | None:
         """As `BlobStore.begin`."""
         self._require_writable()
         if held := self._held(want):
             return held
         need_bytes = want.size_bytes - self.partial_bytes(want)
         check_room(self.root.partial, need_bytes, self._reserve_bytes)
-        ingest = LocalIngest.open(self._shelf, want, self._reserve_bytes)
+        ingest = LocalIngest.open(self._shelf, want, self._reserve_bytes, wait=wait)
+        if ingest is None:
+            return None
         try:
             # Whoever held the partial before us may have completed it meanwhile.
             if held := self._held(want):
@@ -49,6 +55,11 @@ class LocalBlobs:
             ingest.abort()
             raise
         return ingest
+
+    def publish(self, ingests: Sequence[LocalIngest]) -> None:
+        """As `BlobStore.publish`."""
+        self._require_writable()
+        publish(self._shelf, ingests)
 
     def has(self, digest: Digest, size_bytes: int | None = None) -> bool:
         held_bytes = self._shelf.size(digest)
@@ -62,10 +73,14 @@ class LocalBlobs:
             raise BlobNotFoundError(digest) from None
 
     def partial_bytes(self, want: Descriptor) -> int:
-        try:
-            size = (self.root.partial / want.key).stat().st_size
-        except FileNotFoundError:
-            return 0
+        partial = self.root.partial / want.key
+        with explained(partial):
+            there = read_journal(journal_of(partial))
+            try:
+                size = partial.stat().st_size
+            except FileNotFoundError:
+                return 0
+        size = size if there is None else there.total
         return size if size <= want.size_bytes else 0
 
     def digests(self) -> Iterator[Digest]:

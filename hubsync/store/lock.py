@@ -38,6 +38,17 @@ def open_locked(path: Path) -> int:
     The name still stands for the locked file when this returns: its holder may
     rename or delete it, and nobody else does.
     """
+    fd = _open_locked(path, wait=True)
+    assert fd is not None, "it waited"
+    return fd
+
+
+def open_locked_now(path: Path) -> int | None:
+    """As `open_locked`, or None when somebody has it."""
+    return _open_locked(path, wait=False)
+
+
+def _open_locked(path: Path, *, wait: bool) -> int | None:
     refusals = 0
     while True:
         try:
@@ -49,6 +60,9 @@ def open_locked(path: Path) -> int:
             if refusals > _REFUSALS_MAX or not _make_writable_again(path):
                 raise
             continue
+        if not wait and not try_lock(fd, fcntl.LOCK_EX):
+            os.close(fd)
+            return None
         if _lock_if_still(path, fd):
             return fd
 

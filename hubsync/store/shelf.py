@@ -1,6 +1,6 @@
 """Where finished blobs stand: ``blobs/sha256/ab/cd/<64 hex>``, read-only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,11 +33,11 @@ class Shelf:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def put(self, partial: Path, digest: Digest, size_bytes: int) -> None:
-        """Give the whole, synced file at *partial* its final name, durably.
+    def put(self, partial: Path, digest: Digest, size_bytes: int) -> bool:
+        """Give the whole, synced file at *partial* its final name.
 
-        After an error the blob is not there, so that nobody takes for held what
-        a power cut may still undo.
+        Nobody may count on it before `make_durable` has seen to it.  False: the
+        blob was there already.
         """
         final = self.path(digest)
         self._ensure_folders(final)
@@ -45,11 +45,30 @@ class Shelf:
         if held_bytes == size_bytes:
             # Fetched twice under two names.  Views link to the one that is there.
             partial.unlink()
-        else:
-            if held_bytes is not None:
-                self.root.set_aside(final, f"sha256-{digest.hex}")
-            partial.rename(final)
-        self._sync_or_drop(final)
+            return False
+        if held_bytes is not None:
+            self.root.set_aside(final, f"sha256-{digest.hex}")
+        partial.rename(final)
+        return True
+
+    def make_durable(self, placed: Mapping[Digest, bool]) -> None:
+        """Sync the folders of the blobs *placed*, each True if its name is new.
+
+        After an error no new name is there, so that nobody takes for held what
+        a power cut may still undo.
+        """
+        try:
+            for folder in {self.path(digest).parent: None for digest in placed}:
+                sync_folder(folder)
+        except OSError:
+            self.withdraw(placed)
+            raise
+
+    def withdraw(self, placed: Mapping[Digest, bool]) -> None:
+        """Take out the new ones among *placed*."""
+        for digest, is_new in placed.items():
+            if is_new:
+                self.path(digest).unlink(missing_ok=True)
 
     def confirm(self, digest: Digest) -> None:
         """Make sure the name of a blob that is there is durable.
@@ -58,7 +77,7 @@ class Shelf:
         """
         final = self.path(digest)
         self._ensure_folders(final)
-        self._sync_or_drop(final)
+        sync_folder(final.parent)
 
     def digests(self) -> Iterator[Digest]:
         for folder in sorted(self.root.blobs.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]")):
@@ -82,10 +101,3 @@ class Shelf:
                     folder.rmdir()
                 raise
             self._durable.add(folder)
-
-    def _sync_or_drop(self, final: Path) -> None:
-        try:
-            sync_folder(final.parent)
-        except OSError:
-            final.unlink(missing_ok=True)
-            raise

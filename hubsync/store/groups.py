@@ -1,0 +1,50 @@
+"""Publishing verified blobs as one group: one wait for the disk, not a thousand."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from hubsync.model.digest import Digest
+from hubsync.store.disk import explain, explained
+from hubsync.store.ingest import LocalIngest
+from hubsync.store.shelf import Shelf
+from hubsync.store.syncing import sync_files
+
+
+def publish(shelf: Shelf, ingests: Sequence[LocalIngest]) -> None:
+    """Sync all bytes, then give all names, then sync all folders.
+
+    The order is the promise: a name stands for bytes that are on the disk, and
+    nobody is told of a name that is not.
+
+    Raises:
+        HubsyncError: as the disk says.  None of the group is visible, and all
+            have let go of their lock.
+    """
+    with ExitStack() as stack:
+        for ingest in ingests:
+            stack.callback(ingest.abort)
+        _sync(ingests)
+        placed: dict[Digest, bool] = {}
+        try:
+            for ingest in ingests:
+                assert ingest.verified, "only what was verified is published"
+                with explained(ingest.path):
+                    placed.setdefault(ingest.verified.digest, ingest.put())
+        except BaseException:
+            # Their folders were never synced: they must not pass for held.
+            with explained(shelf.root.blobs):
+                shelf.withdraw(placed)
+            raise
+        with explained(shelf.root.blobs):
+            shelf.make_durable(placed)
+
+
+def _sync(ingests: Sequence[LocalIngest]) -> None:
+    try:
+        sync_files([ingest.fileno() for ingest in ingests])
+    except OSError as error:
+        # The kernel may have dropped the dirty pages: a second fsync would say
+        # yes to bytes that are gone.  Never retry; start over.
+        for ingest in ingests:
+            ingest.discard()
+        raise explain(error, ingests[0].path) from error
