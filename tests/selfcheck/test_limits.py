@@ -95,3 +95,19 @@ def test_each_caller_has_a_window_of_its_own(hub: TestHub, repo: HubRepo) -> Non
     ask(url)
 
     assert ask(url, headers={"Authorization": "Bearer hf_good"}).status == 200
+
+
+def test_a_request_inside_a_window_that_was_announced_closed_is_recorded(
+    hub: TestHub, repo: HubRepo
+) -> None:
+    hub.limits.windows["api"].quota = 1
+    url = f"{hub.endpoint}/api/models/acme/tiny"
+    for _ in range(3):
+        ask(url)
+    ask(f"{hub.endpoint}/acme/tiny/resolve/main/a.txt")
+    told = [seen.closed_for_s is not None for seen in hub.requests]
+
+    assert told == [False, False, True, False]
+    hub.world.clock.advance(301)
+    ask(url)
+    assert hub.requests[-1].closed_for_s is None

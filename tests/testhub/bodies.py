@@ -1,63 +1,71 @@
 """Sending a file, whole or as a range, and with whatever fault is ordered."""
 
 import asyncio
+import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import web
 
+from tests.testhub.content import Block, Reader, Virtual, size_of
 from tests.testhub.faults import Fault
 from tests.testhub.log import Seen
+from tests.testhub.state import Pace
 
 BLOCK = 256 * 1024
+_SPLICE_BYTES = 4 * 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_NONE = Fault("status")
+Source = bytes | Path | Virtual
 
 
 async def send_file(
     request: web.BaseRequest,
     seen: Seen,
-    source: bytes | Path,
+    source: Source,
     headers: Mapping[str, str],
     fault: Fault | None,
-    released: asyncio.Event,
+    pace: Pace,
 ) -> web.StreamResponse:
     """200 or 206 (or 416) with *source*; counts what was sent in *seen*."""
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size  # noqa: ASYNC240 - a test hub
+    fault = fault or _NONE
+    size = size_of(source)
     start, stop, status = _range(request, size, fault)
-    if status == 416:
-        return web.Response(
-            status=416, headers={**headers, "Content-Range": f"bytes */{size}"}
-        )
     sent_headers = {**headers, "Accept-Ranges": "bytes"}
-    length = stop - start
+    if fault.kind == "etag_changes":
+        sent_headers["ETag"] = fault.etag
+    if status == 416:
+        sent_headers["Content-Range"] = f"bytes */{size}"
+        return web.Response(status=416, headers=sent_headers)
     if status == 206:
-        shift = 1 if fault and fault.kind == "wrong_range" else 0
-        sent_headers["Content-Range"] = f"bytes {start + shift}-{stop - 1}/{size}"
-    if fault and fault.kind == "longer":
-        length += fault.at
-    elif fault and fault.kind == "shorter":
-        length = max(0, length - fault.at)
-    if fault and fault.kind == "gzip":
+        sent_headers |= _content_range(start, stop, size, fault)
+    if fault.kind == "gzip":
         sent_headers["Content-Encoding"] = "gzip"
-    if fault and fault.kind == "no_length":
-        return _close_delimited(
-            request, seen, _whole(source)[start:stop][: fault.at], sent_headers, status
-        )
+    if fault.kind == "no_length":
+        with Reader(source) as reader:
+            body = bytes(reader.read(start, min(stop - start, fault.at)))
+        return _close_delimited(request, seen, body, sent_headers, status)
     response = web.StreamResponse(status=status, headers=sent_headers)
-    response.content_length = length
+    response.content_length = _announced(stop - start, fault)
     await response.prepare(request)
-    if request.method != "HEAD":
-        await _body(request, response, seen, source, (start, stop), fault, released)
+    if request.method == "HEAD":
+        return response
+    if fault is _NONE and pace.rate_bytes_per_s is None:
+        await _splice(request, response, seen, source, (start, stop))
+    else:
+        await _bend(request, response, seen, source, (start, stop), fault, pace)
     return response
 
 
-def _range(
-    request: web.BaseRequest, size: int, fault: Fault | None
-) -> tuple[int, int, int]:
+def _range(request: web.BaseRequest, size: int, fault: Fault) -> tuple[int, int, int]:
+    if fault.kind == "unsatisfiable":
+        return 0, 0, 416
     asked = _RANGE.fullmatch(request.headers.get("Range", ""))
-    ignored = fault is not None and fault.kind == "ignore_range"
-    if asked is None or asked[0] == "bytes=-" or ignored:
+    if asked is None or asked[0] == "bytes=-" or fault.kind == "ignore_range":
         return 0, size, 200
     first, last = asked.groups()
     start = int(first) if first else max(0, size - int(last))
@@ -65,64 +73,126 @@ def _range(
     return (start, stop, 206) if start < size else (0, 0, 416)
 
 
-async def _body(  # noqa: C901 - each fault is one line here
+def _content_range(start: int, stop: int, size: int, fault: Fault) -> dict[str, str]:
+    honest = f"bytes {start}-{stop - 1}/{size}"
+    if fault.kind != "wrong_range":
+        return {"Content-Range": honest}
+    if fault.variant == "missing":
+        return {}
+    shown = {
+        "": f"bytes {start + 1}-{stop - 1}/{size}",
+        "early": f"bytes {max(0, start - 1)}-{stop - 1}/{size}",
+        "other_total": f"bytes {start}-{stop - 1}/{size + 1}",
+        "other_end": f"bytes {start}-{stop}/{size}",
+        "backwards": f"bytes {stop - 1}-{start}/{size}",
+        "nonsense": "bytes a-b/c",
+    }
+    return {"Content-Range": shown[fault.variant]}
+
+
+def _announced(length: int, fault: Fault) -> int:
+    if fault.kind == "longer":
+        return length + fault.at
+    return max(0, length - fault.at) if fault.kind == "shorter" else length
+
+
+async def _splice(
     request: web.BaseRequest,
     response: web.StreamResponse,
     seen: Seen,
-    source: bytes | Path,
+    source: Source,
     span: tuple[int, int],
-    fault: Fault | None,
-    released: asyncio.Event,
 ) -> None:
+    """As fast as this machine can: by sendfile, without a copy in this process."""
     offset, stop = span
-    kind = fault.kind if fault else ""
-    at = fault.at if fault else 0
-    start = offset
-    file = None if isinstance(source, bytes) else source.open("rb")
-    try:
-        while offset < stop:
-            block = _read(source, file, offset, min(BLOCK, stop - offset))
-            if kind in ("truncate", "stall") and offset + len(block) > start + at:
-                block = block[: start + at - offset]
-            if kind == "flip" and offset <= at < offset + len(block):
-                changed = bytearray(block)
-                changed[at - offset] ^= 1
-                block = bytes(changed)
-            if kind == "shorter" and offset + len(block) > stop - at:
-                block = block[: max(0, stop - at - offset)]
-            if fault and kind == "slow":
-                block = block[: max(1, fault.rate // 20)]
-                await asyncio.sleep(0.05)
-            if block:
+    loop, transport = asyncio.get_running_loop(), request.transport
+    if isinstance(source, bytes) or transport is None or stop - offset <= BLOCK:
+        with Reader(source) as reader:
+            for at in range(offset, stop, BLOCK):
+                block = reader.read(at, min(BLOCK, stop - at))
                 await response.write(block)
                 seen.sent += len(block)
-                offset += len(block)
-            if kind == "shorter" and offset >= stop - at:
-                return
-            if kind == "truncate" and offset >= start + at:
-                _hang_up(request)
-                return
-            if kind == "stall" and offset >= start + at:
-                await released.wait()
-                return
-        if kind == "longer":
-            await response.write(b"x" * at)
-            seen.sent += at
+        return
+    virtual = source if isinstance(source, Virtual) else None
+    file = _made(virtual) if virtual else open(source, "rb")  # type: ignore[arg-type]  # noqa: ASYNC230, PTH123, SIM115 - a test hub
+    try:
+        while offset < stop:
+            length = min(_SPLICE_BYTES, stop - offset)
+            at = virtual.place(offset) if virtual else offset
+            seen.sent += await loop.sendfile(transport, file, at, length)
+            offset += length
     finally:
-        if file is not None:
+        if virtual is None:
             file.close()
+    await response.write_eof()
 
 
-def _read(source: bytes | Path, file: object, offset: int, length: int) -> bytes:
-    if isinstance(source, bytes):
-        return source[offset : offset + length]
-    file.seek(offset)  # type: ignore[attr-defined]
-    data: bytes = file.read(length)  # type: ignore[attr-defined]
-    return data
+@lru_cache(maxsize=8)
+def _made(virtual: Virtual) -> BinaryIO:
+    """The buffer that *virtual* repeats, as a file that is in memory only."""
+    file = os.fdopen(os.memfd_create("virtual"), "w+b", buffering=0)
+    file.write(virtual.buffer)
+    return file
 
 
-def _whole(source: bytes | Path) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
+async def _bend(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    seen: Seen,
+    source: Source,
+    span: tuple[int, int],
+    fault: Fault,
+    pace: Pace,
+) -> None:
+    begun, before = time.monotonic(), seen.sent
+    with Reader(source) as reader:
+        for block in _blocks(reader, span, fault):
+            await response.write(block)
+            seen.sent += len(block)
+            if pause := _pause_s(seen.sent - before, fault, pace):
+                await asyncio.sleep(begun + pause - time.monotonic())
+    if fault.kind == "truncate" and span[0] + fault.at < span[1]:
+        _hang_up(request)
+    elif fault.kind == "stall":
+        await pace.released.wait()
+
+
+def _blocks(reader: Reader, span: tuple[int, int], fault: Fault) -> Iterator[Block]:
+    start, stop = span
+    if fault.kind in ("truncate", "stall"):
+        stop = min(stop, start + fault.at)
+    elif fault.kind == "shorter":
+        stop = max(start, stop - fault.at)
+    moved = fault.at if fault.kind == "shifted" else 0
+    offset = start
+    while offset < stop:
+        length = min(_slice_bytes(offset - start, fault), stop - offset)
+        block = reader.read(max(0, offset - moved), length)
+        if fault.kind == "flip" and offset <= fault.at < offset + len(block):
+            changed = bytearray(block)
+            changed[fault.at - offset] ^= 1
+            block = bytes(changed)
+        yield block
+        offset += len(block)
+    if fault.kind == "longer":
+        yield b"x" * fault.at
+
+
+def _slice_bytes(sent: int, fault: Fault) -> int:
+    if fault.kind == "slow":
+        return max(1, fault.rate // 20)
+    if fault.kind == "drip":
+        return max(1, fault.at - sent)
+    return BLOCK if fault.kind != "status" else BLOCK // 8  # paced
+
+
+def _pause_s(sent: int, fault: Fault, pace: Pace) -> float:
+    """When, counted from the start, so many bytes may have been sent."""
+    if fault.kind == "slow":
+        return sent / fault.rate
+    if fault.kind == "drip":
+        return max(0, sent - fault.at + 1) * fault.every_s
+    return sent / pace.rate_bytes_per_s if pace.rate_bytes_per_s else 0.0
 
 
 def _close_delimited(

@@ -102,7 +102,7 @@ class TestHub(HubState):
         hub_runner, self.endpoint = await _listen(server.handle)
         self._ready.set()
         await self._stop.wait()
-        cdn.released.set()
+        self.pace.released.set()
         await hub_runner.cleanup()
         await cdn_runner.cleanup()
 

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.testhub.content import Virtual
+
 # A pointer for 1 to 19 digits of size; only blobs of this length are looked at.
 POINTER_BYTES = range(126, 146)
 _POINTER = re.compile(
@@ -18,9 +20,9 @@ _BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Lfs:
-    """File content that is to be stored as a git-lfs object, from memory or disk."""
+    """File content that is to be a git-lfs object, from memory, disk or nowhere."""
 
-    content: bytes | Path
+    content: bytes | Path | Virtual
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,30 @@ def sha256_of_xet(xet_hash: str) -> str:
 
 
 class LfsStore:
-    """A directory of objects, ``<2 hex>/<2 hex>/<sha256>``, shared by all repos."""
+    """A directory of objects, ``<2 hex>/<2 hex>/<sha256>``, shared by all repos.
+
+    Virtual ones are known to this process only.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._virtual: dict[str, Virtual] = {}
+
+    def find(self, sha256: str) -> Path | Virtual | None:
+        """What holds the bytes of this object, if anything does."""
+        if sha256 in self._virtual:
+            return self._virtual[sha256]
+        path = self.path(sha256)
+        return path if path.exists() else None
 
     def path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256[2:4] / sha256
 
     def put(self, lfs: Lfs) -> LfsPointer:
+        if isinstance(lfs.content, Virtual):
+            pointer = LfsPointer(lfs.content.sha256, lfs.content.size)
+            self._virtual[pointer.sha256] = lfs.content
+            return pointer
         if isinstance(lfs.content, bytes):
             pointer = LfsPointer(
                 hashlib.sha256(lfs.content).hexdigest(), len(lfs.content)
@@ -79,7 +96,8 @@ class LfsStore:
 
     def remove(self, sha256: str) -> None:
         """Lose the content: the tree still names it, ``/resolve`` answers 404."""
-        self.path(sha256).unlink()
+        if self._virtual.pop(sha256, None) is None:
+            self.path(sha256).unlink()
 
     def _place(self, sha256: str) -> Path:
         target = self.path(sha256)

@@ -13,6 +13,7 @@ class Window:
     window_s: int
     used: dict[str, int] = field(default_factory=dict)  # by caller
     started: float = 0.0
+    closed: dict[str, float] = field(default_factory=dict)  # when a caller was told
 
 
 class RateLimits:
@@ -32,17 +33,28 @@ class RateLimits:
         with self._lock:
             window = self.windows[bucket]
             if now >= window.started + window.window_s:
-                window.started, window.used = now, {}
+                window.started, window.used, window.closed = now, {}, {}
             used = window.used.get(caller, 0)
             allowed = used < window.quota
             window.used[caller] = used + allowed
             left = max(0, window.quota - window.used[caller])
+            if not allowed:
+                window.closed.setdefault(caller, now)
             ends = max(0, int(window.started + window.window_s - now))
         return allowed, {
             "RateLimit": f'"{bucket}";r={left};t={ends}',
             "RateLimit-Policy": f'"fixed window";"{bucket}";q={window.quota}'
             f";w={window.window_s}",
         }
+
+    def closed_for_s(self, bucket: str, now: float, caller: str = "") -> float | None:
+        """How long *caller* has known that this window is closed; None: it is open."""
+        with self._lock:
+            window = self.windows[bucket]
+            told = window.closed.get(caller)
+            if told is None or now >= window.started + window.window_s:
+                return None
+            return now - told
 
 
 def bucket_of(raw_path: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ class Seen:
     status: int = 0
     bucket: str = ""
     sent: int = 0
+    at: float = field(default_factory=time.monotonic)
+    # How long the window of its bucket had been announced as closed.
+    closed_for_s: float | None = None
     notes: list[str] = field(default_factory=list)
 
 

@@ -1,5 +1,6 @@
 """The hub's own port: routes, redirects, errors."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -68,11 +69,18 @@ class HubServer:
             hook(seen)
         header = request.headers.get("Authorization", "")
         account = self._hub.world.accounts.get(header.removeprefix("Bearer "))
-        allowed, limit = self._hub.limits.count(
-            seen.bucket, self._hub.world.clock.now(), account.user if account else ""
+        caller, now = account.user if account else "", self._hub.world.clock.now()
+        seen.closed_for_s = self._hub.limits.closed_for_s(seen.bucket, now, caller)
+        allowed, limit = self._hub.limits.count(seen.bucket, now, caller)
+        if "Cookie" in request.headers:
+            seen.notes.append("a cookie came back to the hub")
+        if self._hub.sets_cookies:
+            limit["Set-Cookie"] = "session=1; Path=/"
+        await asyncio.sleep(self._hub.pace.latency_s)
+        fault = self._hub.faults.take(
+            "hub", request.method, request.raw_path, request.headers
         )
-        fault = self._hub.faults.take("hub", request.method, request.raw_path)
-        answer = await before_answer(request, fault)
+        answer = await before_answer(request, fault, self._hub.pace)
         if answer is None:
             ask = Ask(request, seen, limit, path, query, account, bool(header))
             answer = await self._limited(ask, allowed=allowed, limit=limit)
@@ -87,14 +95,18 @@ class HubServer:
         if not isinstance(answer, web.Response) or answer.status != 200:
             return answer
         fault = self._hub.faults.take(
-            "hub", ask.request.method, ask.request.raw_path, has_body=True
+            "hub",
+            ask.request.method,
+            ask.request.raw_path,
+            ask.request.headers,
+            has_body=True,
         )
         if fault is None or not isinstance(answer.body, bytes):
             return answer
         headers = dict(answer.headers)
         headers.pop("Content-Length", None)
         return await send_file(
-            ask.request, ask.seen, answer.body, headers, fault, self._cdn.released
+            ask.request, ask.seen, answer.body, headers, fault, self._hub.pace
         )
 
     async def _limited(
@@ -209,23 +221,24 @@ class HubServer:
                 404, f'{path} does not exist on "{revision}"', code="EntryNotFound"
             )
         params = dict(ask.params)
-        rows: list[Any] = [
-            entry.as_tree_json()
-            for entry in listing.view(path, recursive=params.get("recursive") == "true")
-        ]
+        view = listing.view(path, recursive=params.get("recursive") == "true")
+        page_size = self._hub.page_size
+        limit = min(int(params.get("limit", page_size)), page_size)
+        start, total = int(params.get("cursor", "0")), len(view)
+        # The rows of this page alone: a tree of 100,000 files has 100 pages.
+        shown = view if repo.tree_override else view[start : start + limit]
+        rows: list[Any] = [entry.as_tree_json() for entry in shown]
         if params.get("expand") == "true":
             rows = answers.with_last_commit(repo, commit, rows)
         if repo.tree_override is not None:
             rows = repo.tree_override(rows)
-        page_size = self._hub.page_size
-        limit = min(int(params.get("limit", page_size)), page_size)
-        start = int(params.get("cursor", "0"))
+            rows, total = rows[start : start + limit], len(rows)
         headers = {}
-        if start + limit < len(rows):
+        if start + limit < total:
             query = urlencode({**params, "cursor": str(start + limit)})
             url = f"{self._hub.endpoint}{ask.path}?{query}"
             headers["Link"] = f'<{url}>; rel="next"'
-        return _json(rows[start : start + limit], headers)
+        return _json(rows, headers)
 
     def _commits(self, ask: Ask, repo: HubRepo, commit: str) -> web.Response:
         params = dict(ask.params)
@@ -253,7 +266,7 @@ class HubServer:
             raise HubError(404, "Entry not found", code="EntryNotFound", text=True)
         if verb == "raw":
             return await self._send(ask, repo, entry, commit)
-        if entry.lfs and not self._hub.world.lfs.path(entry.lfs.sha256).exists():
+        if entry.lfs and self._hub.world.lfs.find(entry.lfs.sha256) is None:
             raise HubError(404, "Entry not found", code="EntryNotFound", text=True)
         if ask.request.headers.get("If-None-Match") == entry.etag:
             headers = {"X-Repo-Commit": commit, "ETag": entry.etag}
@@ -330,10 +343,14 @@ class HubServer:
         if ask.request.headers.get("If-None-Match") == etag and not is_raw:
             return web.Response(status=304, headers=headers)
         fault = self._hub.faults.take(
-            "hub", ask.request.method, ask.request.raw_path, has_body=True
+            "hub",
+            ask.request.method,
+            ask.request.raw_path,
+            ask.request.headers,
+            has_body=True,
         )
         return await send_file(
-            ask.request, ask.seen, data, headers, fault, self._cdn.released
+            ask.request, ask.seen, data, headers, fault, self._hub.pace
         )
 
     def _list(self, ask: Ask, repo_type: str) -> web.Response:

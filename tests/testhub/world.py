@@ -101,6 +101,8 @@ class HubRepo:
 
     def resolve(self, revision: str) -> str | None:
         """The commit of a branch, tag, special ref, ``HEAD`` or (short) commit."""
+        if revision in self._listings:  # commits never change; git is slow to ask
+            return revision
         refs = self.git.refs()
         if revision == "HEAD":
             return refs.get(MAIN)
