@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -133,5 +134,31 @@ file_spans = Table(
     Column("blob_id", ForeignKey("blobs.id"), nullable=False),
     Column("pointer_oid", Text),
     Index(None, "blob_id"),
+    sqlite_with_rowid=False,
+)
+
+# What a running command is about to need; `hubsync.catalog.leases` says how.
+# Numbers are drawn at random and never come again, also not after a restore: a
+# command that was taken for dead must not find its lease to be somebody else's.
+leases = Table(
+    "leases",
+    METADATA,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("purpose", FreeText, nullable=False),
+    Column("owner", JsonText, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("observed_beat", BigInteger),
+    Column("observed_boot", Text),
+    Column("observed_monotonic_s", Float),
+    Column("opened_at", UtcDateTime, nullable=False),
+)
+
+# key: as in blobs.  By key first: gc asks "who claims this?" for every blob, and
+# a lease goes once.
+lease_claims = Table(
+    "lease_claims",
+    METADATA,
+    Column("key", NAME, primary_key=True),
+    Column("lease_id", ForeignKey("leases.id"), primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )

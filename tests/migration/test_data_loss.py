@@ -13,7 +13,7 @@ from hubsync.catalog.address import CatalogAddress
 from hubsync.catalog.catalog import Catalog, sqlite_url
 from hubsync.catalog.errors import SchemaError
 from hubsync.catalog.session import make_engine
-from tests.migration.test_schema import write_migration
+from tests.migration.test_schema import HEAD, NEXT, write_migration
 from tests.unit.catalog.making import plain, publish
 
 
@@ -94,7 +94,7 @@ def test_a_migration_that_orphans_rows_is_undone(
     write_migration(next_release, 'op.execute("DELETE FROM repos")')
     with pytest.raises(SchemaError, match="point nowhere"):
         schema.upgrade(url)
-    assert schema.current(url) == "0001"
-    (next_release / "0002_next.py").unlink()
+    assert schema.current(url) == HEAD
+    (next_release / f"{NEXT}_next.py").unlink()
     with Catalog.open(url) as catalog:
         assert catalog.repos() == [published.repo]
