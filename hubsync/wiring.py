@@ -158,7 +158,10 @@ def token_of(settings: UpstreamSettings) -> str | None:
 def transfer_options(settings: Settings) -> TransferOptions:
     transfer = settings.transfer
     return TransferOptions(
-        files_in_flight_max=transfer.files_in_flight,
+        connections_max=transfer.max_connections,
+        connections_per_file_max=transfer.connections_per_file,
+        part_bytes_max=transfer.part_size,
+        stall_timeout_s=transfer.stall_timeout,
         connect_timeout_s=transfer.connect_timeout,
         read_timeout_s=transfer.read_timeout,
         retries_max=transfer.retries,

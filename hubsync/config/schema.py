@@ -81,9 +81,12 @@ class UpstreamSettings(Section):
 class TransferSettings(Section):
     """How hard to pull."""
 
-    files_in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    max_connections: Annotated[int, Field(ge=1, le=256)] = 32
+    connections_per_file: Annotated[int, Field(ge=1, le=64)] = 16
+    part_size: Annotated[Size, Field(ge=1 << 16, le=1 << 30)] = 32 << 20
     connect_timeout: Duration = 10.0
     read_timeout: Duration = 30.0
+    stall_timeout: Duration = 600.0
     retries: Annotated[int, Field(ge=0, le=100)] = 5
     rate_limit: Rate | None = None
 

@@ -67,6 +67,10 @@ class Ingest(Protocol):
                 `begin` starts at 0.
         """
 
+    @property
+    def verified(self) -> HeldBlob | None:
+        """What `verify` found, once it has."""
+
     def complete(self) -> HeldBlob:
         """`verify`, then publish this one blob.
 

@@ -15,6 +15,9 @@ class Progress(Protocol):
     def file_advanced(self, path: str, size_bytes: int) -> None:
         """*size_bytes* more have arrived (negative: they had to be dropped)."""
 
+    def file_verified(self, path: str, size_bytes: int) -> None:
+        """*size_bytes* more have been hashed (negative: they had to be dropped)."""
+
     def file_done(self, path: str) -> None:
         """*path* is durable and recorded: it will not be fetched again."""
 
@@ -30,6 +33,8 @@ class SilentProgress:
     def file_started(self, path: str, size_bytes: int, offset: int) -> None: ...
 
     def file_advanced(self, path: str, size_bytes: int) -> None: ...
+
+    def file_verified(self, path: str, size_bytes: int) -> None: ...
 
     def file_done(self, path: str) -> None: ...
 

@@ -24,7 +24,7 @@ from hubsync.model.revision import (
 )
 from hubsync.model.snapshot import Resolved, TreeEntry
 from hubsync.model.units import format_size
-from hubsync.ports.blobs import BlobStore
+from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
 from hubsync.ports.hub import Hub, Known
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View, ViewSnapshot
@@ -194,7 +194,21 @@ class Puller:
         if not items:
             return FetchReport(bytes_fetched=0, requests=0, retries=0)
         async with self.open_engine() as engine:
-            return await engine.fetch_all(items, self.catalog.record_blobs)
+            return await engine.fetch_all(items, self._store_group)
+
+    def _store_group(self, group: Sequence[Ingest | HeldBlob]) -> None:
+        """Bytes first, then the rows that say they are held."""
+        held = []
+        fresh: list[Ingest] = []
+        for one in group:
+            if isinstance(one, HeldBlob):
+                held.append(one)
+                continue
+            assert one.verified, "the engine verifies"
+            fresh.append(one)
+            held.append(one.verified)
+        self.blobs.publish(fresh)
+        self.catalog.record_blobs(held)
 
     def _publish(
         self, request: PullRequest, resolved: Resolved, tree: Sequence[TreeEntry]

@@ -3,44 +3,28 @@
 import asyncio
 import random
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from typing import TypeVar
 
-import aiohttp
-
-from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
+from hubsync.model.spans import Span
+from hubsync.model.units import MIB
+from hubsync.ports.blobs import BlobCorruptError, HeldBlob, Ingest
 from hubsync.ports.hub import UnavailableError
-from hubsync.ports.progress import Progress
-from hubsync.transfer import http
+from hubsync.transfer.body import Body, LongBodyError
+from hubsync.transfer.errors import ExpiredError, RetryLaterError, StartOverError
 from hubsync.transfer.fetch import Fetch
-from hubsync.transfer.limiter import Gate, RateLimiter
-from hubsync.transfer.options import TransferOptions
-from hubsync.transfer.replies import RetryLaterError, StartOverError, check_reply
+from hubsync.transfer.http import Reply
+from hubsync.transfer.lanes import Lanes
+from hubsync.transfer.parts import Parts, clipped
+from hubsync.transfer.replies import check_part
+from hubsync.transfer.run import Run, weightiest
+from hubsync.transfer.tuner import Tuner
 
 T = TypeVar("T")
 MISMATCHES_MAX = 1  # one refetch: a proxy may have cut or mixed up the body
+HASH_BYTES = 64 * MIB  # hashed in one go, before another file has its turn
+CHECKPOINT_LOOK_S = 0.2
 _RESUMED = "What has arrived is kept, and the next pull goes on from there."
-
-
-@dataclass(slots=True)
-class Run:
-    """What the downloads of one run share, and what they have cost so far.
-
-    *pool* runs what blocks: disk and hashing.
-    """
-
-    session: aiohttp.ClientSession
-    blobs: BlobStore
-    options: TransferOptions
-    limiter: RateLimiter
-    progress: Progress
-    pool: Executor
-    gate: Gate = field(default_factory=Gate)
-    bytes_fetched: int = 0
-    requests: int = 0
-    retries: int = 0
 
 
 class Download:
@@ -50,36 +34,51 @@ class Download:
         self._fetch, self._run = fetch, run
         self._name = f"{fetch.path} of {fetch.repo}"
         self._shown = -1  # bytes that progress was told of; -1: not started
+        self._hashed = 0  # the same, of those that were hashed
         self._reached = 0  # the most bytes there ever were
         self._failures = 0  # in a row without reaching further
         self._mismatches = 0
+        self._one_stream = False  # the hub does not give ranges of this file
+        self._via: str | None = None  # the address that gave bytes last
+        self._etag: str | None = None  # what it calls them
+        self._asking = asyncio.Lock()  # one asks the way, the others wait
+        self._arrived = asyncio.Event()
 
-    async def run_to_end(self) -> HeldBlob:
-        """Fetch until the blob is durable.
+    async def run_to_end(self) -> Ingest | HeldBlob:
+        """Fetch until the bytes are verified; the ingest is then to be published.
 
         Raises:
             BlobCorruptError: wrong bytes, twice.
             HubError: the hub says no, or says nothing for too long.
             NoRoomError: the store is full.  What was fetched is kept.
         """
-        size = self._fetch.want.size_bytes
         while True:
             ingest = await self._begin()
             if isinstance(ingest, HeldBlob):
-                self._show(size)
+                self._show(self._fetch.want.size_bytes)
                 return ingest
-            self._show(ingest.offset)
+            done = False
             try:
-                while ingest.offset < size:
-                    await self._attempt(ingest)
-                return await self._block(ingest.complete)
+                self._show(self._there(ingest))
+                await self._fill(ingest)
+                await self._run.disk(ingest.verify)
+                self._show_hashed(self._fetch.want.size_bytes)
+                done = True
             except BlobCorruptError as error:
                 self._show(0)
                 self._again_or_raise(error)
             finally:
-                ingest.abort()
+                if not done:
+                    ingest.abort()
+            if done:
+                return ingest
 
     async def _begin(self) -> Ingest | HeldBlob:
+        begin, want = self._run.blobs.begin, self._fetch.want
+        ingest = await self._run.disk(lambda: begin(want, wait=False), _let_go)
+        return await self._begin_patiently() if ingest is None else ingest
+
+    async def _begin_patiently(self) -> Ingest | HeldBlob:
         """Wait for the ingest.  If cancelled meanwhile, let go of it when it comes.
 
         Another process may have it for hours.  The thread that waits is nobody's
@@ -92,6 +91,7 @@ class Download:
             job.set_running_or_notify_cancel()
             try:
                 ingest = begin(want)
+                assert ingest is not None, "it waited"
             except BaseException as error:  # noqa: BLE001 - handed to whoever awaits it
                 job.set_exception(error)
             else:
@@ -101,77 +101,141 @@ class Download:
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
-            job.add_done_callback(_let_go)
+            job.add_done_callback(
+                lambda job: _let_go(None if job.exception() else job.result())
+            )
             raise
 
     def _again_or_raise(self, error: BlobCorruptError) -> None:
         self._mismatches += 1
+        self._forget_the_way()
         if self._mismatches > MISMATCHES_MAX:
             raise CorruptUpstreamError(self._fetch, error) from error
         self._run.retries += 1
         self._run.progress.note(f"{self._name}: {error}; fetching it once more")
 
-    async def _attempt(self, ingest: Ingest) -> None:
-        """Ask once; more bytes are in *ingest*, or a pause is over."""
+    async def _fill(self, ingest: Ingest) -> None:
+        """Bring in every missing byte, starting over when that has to be."""
+        while ingest.missing():
+            try:
+                await self._lanes(ingest)
+            except StartOverError as why:
+                self._forget_the_way()
+                await self._run.disk(ingest.restart)
+                self._show(0)
+                self._show_hashed(0)
+                await self._pause(RetryLaterError(str(why) or "starting over"), ingest)
+            except LongBodyError as error:
+                raise await self._run.disk(
+                    lambda e=error: ingest.reject(str(e))
+                ) from error  # type: ignore[misc]
+
+    async def _lanes(self, ingest: Ingest) -> None:
+        options, missing = self._run.options, ingest.missing()
+        left = sum(stop - start for start, stop in missing)
+        whole = self._one_stream or left <= options.whole_bytes_max
+        parts = Parts(
+            missing,
+            bytes_min=left if whole else options.part_bytes_min,
+            bytes_max=left if whole else options.part_bytes_max,
+        )
+        fits = -(-left // options.part_bytes_min)
+        most = 1 if whole else min(options.connections_per_file_max, fits)
         try:
-            await self._request(ingest)
-        except StartOverError:
-            await self._block(ingest.restart)
-            self._show(0)
-        except RetryLaterError as later:
-            await self._pause(later, ingest.offset)
+            async with asyncio.TaskGroup() as tasks:
 
-    async def _request(self, ingest: Ingest) -> None:
-        run, offset, want = self._run, ingest.offset, self._fetch.want
-        await run.gate.passed()
-        more = {"Range": f"bytes={offset}-"} if offset else {}
+                async def fetch_part(span: Span) -> None:
+                    await self._part(ingest, parts, span)
+
+                lanes = Lanes(fetch_part, parts, Tuner(most), tasks)
+                lanes.widen()
+                if not whole:
+                    tasks.create_task(self._hash_along(ingest))
+                    tasks.create_task(lanes.tune(lambda: self._shown))
+                    tasks.create_task(self._checkpoints(ingest, lanes))
+        except BaseExceptionGroup as errors:
+            raise weightiest(errors) from None
+
+    async def _part(self, ingest: Ingest, parts: Parts, span: Span) -> None:
+        """Ask for *span* once; what did not come of it is given back to *parts*."""
         try:
-            reply = await http.get(run.session, self._fetch.source, more, run.options)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise UnavailableError(
-                f"{error.host} cannot prove who it is, so {self._name} is not "
-                f"fetched: {error.certificate_error}",
-                hint="If a proxy with its own certificate is in between, point "
-                "SSL_CERT_FILE to that certificate.",
-            ) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            run.requests += 1
-            raise RetryLaterError(f"no answer: {_reason(error)}") from error
-        run.requests += reply.hops
-        async with reply.response as response:
-            check_reply(reply, self._name, offset, want)
-            await self._body(response, ingest)
-        if ingest.offset < want.size_bytes:
-            raise RetryLaterError(f"{reply.host} stopped at byte {ingest.offset}")
+            async with self._run.slots.one(self):
+                await self._request(ingest, span)
+            later = None
+        except RetryLaterError as error:
+            later = error
+        if rest := clipped(ingest.missing(), span):
+            parts.give_back(rest)
+            later = later or RetryLaterError(f"the hub stopped at byte {rest[0][0]}")
+        if later is not None:
+            await self._pause(later, ingest)
 
-    async def _body(self, response: aiohttp.ClientResponse, ingest: Ingest) -> None:
-        """Copy the body; one block is written while the next is received."""
-        options, watch = self._run.options, _Watch(self._run.options)
-        gathered = bytearray()
-        writing: asyncio.Future[None] | None = None
+    async def _request(self, ingest: Ingest, span: Span) -> None:
+        start, stop = span
+        whole = (start, stop) == (0, self._fetch.want.size_bytes)
+        headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
+        reply = await self._ask(headers, span)
+        async with reply.response:
+            body = Body(self._run, reply, ingest, span, self._advanced)
+            await body.copy()
+
+    async def _ask(self, headers: dict[str, str], span: Span) -> Reply:
+        """Ask where bytes came from last; else find the way from the hub on."""
+        if self._via is None:
+            async with self._asking:
+                if self._via is None:
+                    return await self._checked(headers, span, None)
+        return await self._checked(headers, span, self._via)
+
+    async def _checked(
+        self, headers: dict[str, str], span: Span, via: str | None
+    ) -> Reply:
+        reply = await self._run.courier.get(self._fetch.source, headers, via)
         try:
-            while block := await _receive(response):
-                await self._run.limiter.take(len(block))
-                watch.saw(len(block))
-                gathered += block
-                if len(gathered) >= options.block_bytes:
-                    if writing is not None:
-                        await writing
-                    writing, gathered = self._write(ingest, gathered), bytearray()
-        finally:
-            # Also when the connection broke: what has arrived is kept.
-            if writing is not None:
-                await writing
-            if gathered:
-                await self._write(ingest, gathered)
+            self._accept(reply, headers, span)
+        except BaseException as error:
+            if isinstance(error, ExpiredError) and self._via == via:
+                self._forget_the_way()
+            reply.response.close()  # its body is of no use, and may be long
+            raise
+        return reply
 
-    def _write(self, ingest: Ingest, block: bytearray) -> "asyncio.Future[None]":
-        def write() -> None:
-            ingest.write(memoryview(block))
+    def _accept(self, reply: Reply, headers: dict[str, str], span: Span) -> None:
+        etag = self._etag if headers else None
+        found = check_part(reply, self._name, span, self._fetch.want, etag)
+        if found.whole and headers:
+            self._one_stream = True
+            raise StartOverError(f"{reply.host} gives no ranges of it")
+        self._via, self._etag = reply.url, found.etag
 
-        self._run.bytes_fetched += len(block)
-        self._show(self._shown + len(block))
-        return asyncio.ensure_future(self._block(write))
+    def _forget_the_way(self) -> None:
+        self._via = self._etag = None
+
+    async def _hash_along(self, ingest: Ingest) -> None:
+        """Hash behind the write head, so that the end is verified as it comes."""
+        size = self._fetch.want.size_bytes
+        while self._hashed < size:
+            got = await self._run.hash(lambda: ingest.hash_ahead(HASH_BYTES))
+            if got:
+                self._show_hashed(self._hashed + got)
+                continue
+            await self._arrived.wait()
+            self._arrived.clear()
+
+    async def _checkpoints(self, ingest: Ingest, lanes: Lanes) -> None:
+        """Now and then, make what has arrived survive a power cut."""
+        options, clock = self._run.options, asyncio.get_running_loop().time
+        synced, synced_at = self._shown, clock()
+        while not await lanes.over_within(CHECKPOINT_LOOK_S):
+            new = self._shown - synced
+            late = clock() - synced_at >= options.checkpoint_s
+            if new >= options.checkpoint_bytes or (late and new > 0):
+                synced, synced_at = self._shown, clock()
+                await self._run.disk(ingest.checkpoint)
+
+    def _advanced(self, size_bytes: int) -> None:
+        self._show(self._shown + size_bytes)
+        self._arrived.set()
 
     def _show(self, offset: int) -> None:
         """Tell progress that *offset* bytes are there now."""
@@ -182,16 +246,29 @@ class Download:
             progress.file_advanced(path, offset - self._shown)
         self._shown = offset
 
-    async def _pause(self, later: RetryLaterError, offset: int) -> None:
+    def _show_hashed(self, hashed: int) -> None:
+        if hashed != self._hashed:
+            more = hashed - self._hashed
+            self._hashed = hashed
+            self._run.progress.file_verified(self._fetch.path, more)
+
+    def _there(self, ingest: Ingest) -> int:
+        missing = sum(stop - start for start, stop in ingest.missing())
+        return self._fetch.want.size_bytes - missing
+
+    async def _pause(self, later: RetryLaterError, ingest: Ingest) -> None:
         options = self._run.options
         self._run.retries += 1
+        there = self._there(ingest)
         # Not "more than before this request": a hub that ignores ranges and always
         # breaks at the same byte would be asked for ever.
-        self._failures = 1 if offset > self._reached else self._failures + 1
-        self._reached = max(self._reached, offset)
+        self._failures = 1 if there > self._reached else self._failures + 1
+        self._reached = max(self._reached, there)
         wait = later.wait_s
         if wait is None:
-            longest = options.backoff_base_s * 2.0 ** (self._failures - 1)
+            # A new address is asked for at once, unless that did not help.
+            again = self._failures - isinstance(later, ExpiredError)
+            longest = options.backoff_base_s * 2.0 ** (again - 1) if again else 0.0
             wait = min(longest, options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         if self._failures > options.retries_max or wait > options.rate_limit_wait_max_s:
             raise UnavailableError(
@@ -200,40 +277,7 @@ class Download:
                 hint=f"Try again later. {_RESUMED}",
             ) from later
         self._run.progress.note(f"{self._name}: {later}; again in {wait:.1f} s")
-        if later.for_all:
-            self._run.gate.close(wait)
         await asyncio.sleep(wait)
-
-    async def _block(self, work: Callable[[], T]) -> T:
-        """Run what blocks in the pool; finish it even when we are cancelled.
-
-        A thread cannot be stopped, and the file it writes to must not be closed
-        under it.
-        """
-        job = asyncio.get_running_loop().run_in_executor(self._run.pool, work)
-        try:
-            return await asyncio.shield(job)
-        except asyncio.CancelledError:
-            await asyncio.wait([job])
-            raise
-
-
-class _Watch:
-    """Notices a body that trickles: each byte in time, the whole never."""
-
-    def __init__(self, options: TransferOptions) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._window_s = options.rate_window_s
-        self._least = options.rate_min_bytes_per_s * options.rate_window_s
-        self._ends, self._bytes = self._clock() + self._window_s, 0
-
-    def saw(self, size_bytes: int) -> None:
-        self._bytes += size_bytes
-        if self._clock() < self._ends:
-            return
-        if self._bytes < self._least:
-            raise RetryLaterError("the connection is too slow to be of use")
-        self._ends, self._bytes = self._clock() + self._window_s, 0
 
 
 class CorruptUpstreamError(BlobCorruptError):
@@ -252,21 +296,6 @@ class CorruptUpstreamError(BlobCorruptError):
         )
 
 
-async def _receive(response: aiohttp.ClientResponse) -> bytes:
-    """What has arrived since the last time; empty at the end of the body."""
-    try:
-        return await response.content.readany()
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        host = response.url.authority
-        raise RetryLaterError(
-            f"the connection to {host} broke: {_reason(error)}"
-        ) from error
-
-
-def _let_go(job: "Future[Ingest | HeldBlob]") -> None:
-    if job.exception() is None and not isinstance(ingest := job.result(), HeldBlob):
+def _let_go(ingest: Ingest | HeldBlob | None) -> None:
+    if ingest is not None and not isinstance(ingest, HeldBlob):
         ingest.abort()
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

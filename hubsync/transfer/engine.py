@@ -1,21 +1,34 @@
-"""Many blobs at once, fairly, and each recorded as soon as it is durable."""
+"""Many blobs at once, fairly, and each published soon after it is verified."""
 
 import asyncio
+import os
+import resource
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from hubsync.ports.blobs import BlobStore, HeldBlob
+from hubsync.ports.blobs import BlobCorruptError, BlobStore
+from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
-from hubsync.transfer.download import Download, Run
-from hubsync.transfer.fetch import Fetch, FetchReport, Recorder
-from hubsync.transfer.http import new_session
+from hubsync.transfer.download import Download
+from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
+from hubsync.transfer.groups import Groups
+from hubsync.transfer.http import Courier, new_session
 from hubsync.transfer.limiter import RateLimiter
 from hubsync.transfer.options import TransferOptions
+from hubsync.transfer.run import Run, weightiest
+from hubsync.transfer.slots import Slots
 
 __all__ = ["Engine", "Fetch", "FetchReport"]
+
+DISK_THREADS = 8
+STALL_LOOK_S = 1.0
+_FILES_KEPT_FREE = 40  # of the process's open files: the catalog, the log, stdio
+# The fault of one file: the others go on, and this one is told at the end.
+_OF_ONE_FILE = (BlobCorruptError, FileNotFoundOnHubError)
 
 
 class Engine:
@@ -26,10 +39,14 @@ class Engine:
     ) -> None:
         self._blobs, self._options, self._progress = blobs, options, progress
         self._limiter = RateLimiter(options.rate_bytes_per_s)
+        # Each connection may need an open file for its ingest, and one may wait
+        # to be published.
+        self._files = max((_open_files_max() - _FILES_KEPT_FREE) // 3, 2)
 
     async def __aenter__(self) -> Self:
         self._session = new_session(self._options)
-        self._pool = ThreadPoolExecutor(self._options.files_in_flight_max, "ingest")
+        self._disk_pool = ThreadPoolExecutor(DISK_THREADS, "disk")
+        self._hash_pool = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
         return self
 
     async def __aexit__(
@@ -39,95 +56,124 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         await self._session.close()
-        self._pool.shutdown(wait=False)
+        self._disk_pool.shutdown(wait=False)
+        self._hash_pool.shutdown(wait=False)
 
-    async def fetch_all(self, items: Sequence[Fetch], on_done: Recorder) -> FetchReport:
-        """Fetch *items*; *on_done* records what is durable, in groups, in a thread.
+    async def fetch_all(
+        self, items: Sequence[Fetch], publish: Publisher
+    ) -> FetchReport:
+        """Fetch *items*; *publish* gets groups of what is verified, in a thread.
 
-        The first fatal error, of a file or of *on_done*, stops the run.  What is
-        done by then is recorded; what is not is kept for the next run.
+        A file that the hub does not have, or has wrong, does not stop the
+        others; every other error does.  What is verified by then is published,
+        what is not is kept for the next run, and the first error is raised.
 
         Raises:
             HubError, BlobCorruptError, NoRoomError: the first that was met.
         """
+        connections = min(self._options.connections_max, self._files)
         run = Run(
-            session=self._session,
+            courier=Courier(self._session, self._options, self._progress.note),
             blobs=self._blobs,
-            options=self._options,
+            options=replace(self._options, connections_max=connections),
             limiter=self._limiter,
             progress=self._progress,
-            pool=self._pool,
+            disk_pool=self._disk_pool,
+            hash_pool=self._hash_pool,
+            slots=Slots(connections),
         )
-        group = _GroupCommit(on_done, self._progress)
-        recording = asyncio.create_task(group.run())
-        fetching = asyncio.create_task(self._fetch(items, run, group))
+        run.byte_at = asyncio.get_running_loop().time()
+        groups = Groups(publish, self._progress, open_max=self._files)
+        failures: list[BaseException] = []
+        publishing = asyncio.create_task(groups.run())
+        fetching = asyncio.create_task(
+            _fetch_watched(_Files(items, run, groups, failures), run)
+        )
         try:
-            # The recorder ends by itself only if it failed.
+            # The publishing ends by itself only if it failed.
             await asyncio.wait(
-                [fetching, recording], return_when=asyncio.FIRST_COMPLETED
+                [fetching, publishing], return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             fetching.cancel()
             await asyncio.wait([fetching])
-            group.close()
-            await recording
+            groups.close()
+            try:
+                await publishing
+            finally:
+                groups.abandon()
         try:
             fetching.result()
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
-        return FetchReport(run.bytes_fetched, run.requests, run.retries)
+            raise weightiest(errors) from None
+        if failures:
+            raise failures[0]
+        return FetchReport(run.bytes_fetched, run.courier.requests, run.retries)
 
-    async def _fetch(
-        self, items: Sequence[Fetch], run: Run, group: "_GroupCommit"
+
+async def _fetch_watched(files: "_Files", run: Run) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(_watch_for_stall(run))
+        await files.fetch()
+        watching.cancel()
+
+
+class _Files:
+    """Which file is begun next."""
+
+    def __init__(
+        self,
+        items: Sequence[Fetch],
+        run: Run,
+        groups: Groups,
+        failures: list[BaseException],
     ) -> None:
-        waiting = deque(sorted(items, key=lambda item: -item.want.size_bytes))
+        by_size = sorted(items, key=lambda item: -item.want.size_bytes)
+        least = run.options.whole_bytes_max
+        self._large = deque(one for one in by_size if one.want.size_bytes > least)
+        self._small = deque(one for one in by_size if one.want.size_bytes <= least)
+        self._run, self._groups, self._failures = run, groups, failures
 
-        async def worker(*, largest_first: bool) -> None:
-            # One half works off the large files, which take longest; the other
-            # half the small ones, which would else queue behind them.
-            while waiting:
-                fetch = waiting.popleft() if largest_first else waiting.pop()
-                blob = await Download(fetch, run).run_to_end()
-                group.add(fetch.path, blob)
-
+    async def fetch(self) -> None:
+        """Work off the large files, a few at a time, and beside them the small."""
+        options = self._run.options
+        large = min(len(self._large), options.large_files_max)
+        # Half of the connections stay free for the large files, if there are any.
+        most = options.connections_max // 2 if large else options.connections_max
         async with asyncio.TaskGroup() as tasks:
-            for number in range(min(self._options.files_in_flight_max, len(items))):
-                tasks.create_task(worker(largest_first=number % 2 == 0))
+            for _ in range(large):
+                tasks.create_task(self._work_off(self._large))
+            for _ in range(min(len(self._small), max(most, 1))):
+                tasks.create_task(self._work_off(self._small))
+
+    async def _work_off(self, waiting: deque[Fetch]) -> None:
+        while waiting:
+            fetch = waiting.popleft()
+            await self._groups.room()
+            try:
+                blob = await Download(fetch, self._run).run_to_end()
+            except _OF_ONE_FILE as error:
+                self._groups.leave()
+                self._failures.append(error)
+                if len(self._failures) > 1:
+                    self._run.progress.note(str(error))
+                continue
+            self._groups.add(fetch.path, blob)
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+async def _watch_for_stall(run: Run) -> None:
+    clock = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(STALL_LOOK_S)
+        silent_s = clock() - max(run.byte_at, run.courier.quiet_until)
+        if silent_s > run.options.stall_timeout_s:
+            raise UnavailableError(
+                f"no byte of any file has arrived for {silent_s:.0f} s",
+                hint="Check the network. What has arrived is kept, and the next "
+                "pull goes on from there.",
+            )
 
 
-class _GroupCommit:
-    """Records blobs while others arrive: one commit for all that came meanwhile.
-
-    A commit waits for the disk; one a file would make small files slow.
-    """
-
-    def __init__(self, record: Recorder, progress: Progress) -> None:
-        self._record, self._progress = record, progress
-        self._arrived: list[tuple[str, HeldBlob]] = []
-        self._wake = asyncio.Event()
-        self._closed = False
-
-    def add(self, path: str, blob: HeldBlob) -> None:
-        self._arrived.append((path, blob))
-        self._wake.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake.set()
-
-    async def run(self) -> None:
-        while self._arrived or not self._closed:
-            await self._wake.wait()
-            self._wake.clear()
-            group, self._arrived = self._arrived, []
-            if group:
-                await asyncio.to_thread(self._record, [blob for _, blob in group])
-                for path, _ in group:
-                    self._progress.file_done(path)
-            if self._closed:
-                self._wake.set()
+def _open_files_max() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 65536 if soft == resource.RLIM_INFINITY else soft

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hubsync.model.digest import Descriptor
-from hubsync.ports.blobs import HeldBlob
+from hubsync.ports.blobs import HeldBlob, Ingest
 from hubsync.ports.hub import Source
 
-Recorder = Callable[[Sequence[HeldBlob]], None]
+Publisher = Callable[[Sequence[Ingest | HeldBlob]], None]
+"""Makes verified blobs durable and writes them down, as one group, in a thread.
+
+A `HeldBlob` among them is in the store already, put there by somebody else.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +41,7 @@ class FetchReport:
 class Fetcher(Protocol):
     """Fetches many blobs: `engine.Engine`."""
 
-    async def fetch_all(self, items: Sequence[Fetch], on_done: Recorder) -> FetchReport:
-        """Fetch *items*; *on_done* records groups of what is durable, in a thread."""
+    async def fetch_all(
+        self, items: Sequence[Fetch], publish: Publisher
+    ) -> FetchReport:
+        """Fetch *items*; *publish* gets groups of what is verified, in a thread."""

@@ -1,6 +1,6 @@
 """One GET, redirects followed by our own hand, one hop at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from yarl import URL
 
 from hubsync import __version__
 from hubsync.ports.hub import HubAnswerError, Source
+from hubsync.transfer.errors import RetryLaterError
 from hubsync.transfer.options import TransferOptions
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -42,6 +43,42 @@ class Reply:
     @property
     def host(self) -> str:
         return self.response.url.authority
+
+    @property
+    def url(self) -> str:
+        """The address that answered in the end."""
+        return str(self.response.url)
+
+
+class Courier:
+    """Sends GETs for one run."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        options: TransferOptions,
+        note: Callable[[str], None],
+    ) -> None:
+        self._session, self._options, self._note = session, options, note
+        self.requests = 0
+        self.quiet_until = 0.0
+
+    async def get(
+        self, source: Source, more: Mapping[str, str], via: str | None = None
+    ) -> Reply:
+        asked = source
+        if via is not None:
+            home = URL(via).origin() == URL(source.url).origin()
+            asked = Source(via, source.headers if home else {})
+        try:
+            reply = await get(self._session, asked, more, self._options)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.requests += 1
+            raise RetryLaterError(
+                f"no answer: {error or type(error).__name__}"
+            ) from error
+        self.requests += reply.hops
+        return reply
 
 
 def new_session(options: TransferOptions) -> aiohttp.ClientSession:

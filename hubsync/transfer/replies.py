@@ -1,13 +1,17 @@
 """What the status and headers of an answer to a file request mean."""
 
+from dataclasses import dataclass
+
 import aiohttp
 
 from hubsync.model.digest import Descriptor
+from hubsync.model.spans import Span
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
     HubAnswerError,
     NotAllowedError,
 )
+from hubsync.transfer.errors import ExpiredError, RetryLaterError, StartOverError
 from hubsync.transfer.http import Reply
 from hubsync.wire.hf import parse_wait_s
 from hubsync.wire.ranges import parse_content_range
@@ -15,21 +19,44 @@ from hubsync.wire.ranges import parse_content_range
 _SERVER_ERROR = 500
 
 
-class RetryLaterError(Exception):
-    """Nothing final: ask again, after *wait_s* seconds if the hub said so.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the headers say of the body.
 
-    *for_all*: the hub counts the requests of the whole run.
+    *whole*: it is the entire file, whatever was asked for.
     """
 
-    def __init__(
-        self, why: str, wait_s: float | None = None, *, for_all: bool = False
-    ) -> None:
-        super().__init__(why)
-        self.wait_s, self.for_all = wait_s, for_all
+    whole: bool
+    etag: str | None
 
 
-class StartOverError(Exception):
-    """The hub does not go on from where we are."""
+def check_part(
+    reply: Reply, name: str, span: Span, want: Descriptor, etag: str | None
+) -> Found:
+    """What the body is, if it is what was asked for.
+
+    Args:
+        reply: what came, its body not read yet.
+        name: path and repo, for messages.
+        span: what was asked for: the whole file without, a part with ``Range``.
+        want: what the tree says of the file.
+        etag: what the parts before had; None: nothing to compare with.
+
+    Raises:
+        RetryLaterError, StartOverError: ask again.
+        HubError: the hub says no.
+    """
+    check_reply(reply, name, span[0], want)
+    response = reply.response
+    found = response.headers.get("ETag")
+    if etag is not None and found != etag:
+        raise StartOverError(f"{reply.host} has another file there now")
+    whole = response.status == 200  # noqa: PLR2004
+    if not whole:
+        got = parse_content_range(response.headers.get("Content-Range", ""))
+        if got is None or got[0] != span[0] or got[1] > span[1]:
+            raise StartOverError(f"{reply.host} gave another range")
+    return Found(whole, found)
 
 
 def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
@@ -57,7 +84,7 @@ def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
         raise RetryLaterError(f"{reply.host} {what}", wait, for_all=limited)
     elif not reply.from_hub:
         # A signed address has expired: the hub gives a new one.
-        raise RetryLaterError(f"{reply.host} answered {status}")
+        raise ExpiredError(f"{reply.host} answered {status}")
     else:
         _refuse(reply, name)
 
@@ -92,7 +119,7 @@ def _check_body(reply: Reply, offset: int, want: Descriptor) -> None:
         _check_part(response, offset, want)
         return
     if offset:
-        raise StartOverError  # the range was ignored
+        return  # the range was ignored
     length, size = response.content_length, want.size_bytes
     if length is None or length == size:
         return

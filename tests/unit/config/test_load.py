@@ -107,8 +107,8 @@ def test_a_secret_does_not_belong_into_the_file(tmp_path: Path) -> None:
         ("[transfer]\nrate_limit = 0\n", 2, "transfer.rate_limit", "0", "greater"),
         ("[transfer]\nread_timeout = 'soon'\n", 2, "read_timeout", "soon", "6h"),
         ("[transfer]\nread_timeout = '0s'\n", 2, "read_timeout", "0s", "greater"),
-        ("[transfer]\nfiles_in_flight = 65\n", 2, "files_in_flight", "65", "64"),
-        ("[transfer]\nfiles_in_flight = 0\n", 2, "files_in_flight", "0", "1"),
+        ("[transfer]\nmax_connections = 257\n", 2, "max_connections", "257", "256"),
+        ("[transfer]\nmax_connections = 0\n", 2, "max_connections", "0", "1"),
         ("[serve]\nport = 70000\n", 2, "serve.port", "70000", "65535"),
         ("[serve]\nport = 'http'\n", 2, "serve.port", "http", "integer"),
         (

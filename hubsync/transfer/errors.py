@@ -1,0 +1,22 @@
+"""What went wrong with one request: not yet an error of the run."""
+
+
+class RetryLaterError(Exception):
+    """Nothing final: ask again, after *wait_s* seconds if the hub said so.
+
+    *for_all*: the hub counts the requests of the whole run.
+    """
+
+    def __init__(
+        self, why: str, wait_s: float | None = None, *, for_all: bool = False
+    ) -> None:
+        super().__init__(why)
+        self.wait_s, self.for_all = wait_s, for_all
+
+
+class ExpiredError(RetryLaterError):
+    """A signed address is good no more: the hub gives a new one."""
+
+
+class StartOverError(Exception):
+    """The hub does not go on from where we are."""
