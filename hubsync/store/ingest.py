@@ -36,6 +36,7 @@ class LocalIngest:
         self._shelf, self._want, self._fd = shelf, want, fd
         self._reserve_bytes = reserve_bytes
         self._path = shelf.root.partial / want.key
+        self._has_journal = True  # until it is known that there is none on disk
         self._there = Spans()
         self._journal: Journal | None = None
         self._noting = threading.Lock()  # _there, _journal, _unchecked
@@ -74,16 +75,23 @@ class LocalIngest:
     def resume(self) -> None:
         """Take up what an earlier ingest wrote."""
         with explained(self._path):
-            there = read_journal(journal_of(self._path))
             length = os.fstat(self._fd).st_size
+            if not length:
+                self._drop_journal()
+                return
+            there = read_journal(journal_of(self._path))
             if there is None:
+                self._has_journal = False
                 there = Spans([(0, length)])
             if max(length, there.end) > self._want.size_bytes or there.end > length:
                 self.restart()
                 return
             self._there = there
-            if journal_of(self._path).exists():
-                self._journal = Journal(journal_of(self._path), there)
+            if self._has_journal:
+                # Durable from here on, or a new journal would promise less than
+                # the one that it replaces.
+                self._sync(os.fdatasync)
+                self._journal = Journal(journal_of(self._path), there, there)
 
     def write(self, block: Block | Sequence[Block], at: int | None = None) -> None:
         """As `Ingest.write`."""
@@ -223,6 +231,7 @@ class LocalIngest:
         with self._noting:
             if self._journal is None and start != self._there.reach:
                 with explained(self._path):
+                    self._has_journal = True
                     self._journal = Journal(journal_of(self._path), self._there)
                     # From now on the length says nothing; what is never written
                     # because it is zeros must be there all the same.
@@ -292,7 +301,9 @@ class LocalIngest:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        journal_of(self._path).unlink(missing_ok=True)
+        if self._has_journal:
+            journal_of(self._path).unlink(missing_ok=True)
+            self._has_journal = False
 
     def _require_open(self) -> None:
         # Without the lock, the name may be somebody else's partial by now.

@@ -1,12 +1,13 @@
 """Where finished blobs stand: ``blobs/sha256/ab/cd/<64 hex>``, read-only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from hubsync.model.digest import Digest, InvalidDigestError
-from hubsync.store.disk import explained, sync_folder
+from hubsync.store.disk import explained
 from hubsync.store.layout import StoreRoot
+from hubsync.store.syncing import sync_folders
 
 
 class Shelf:
@@ -14,6 +15,7 @@ class Shelf:
 
     def __init__(self, root: StoreRoot) -> None:
         self.root = root
+        self._top = str(root.blobs)
         # Folders whose own name this process knows to be durable.  That they
         # are there proves nothing: another process may have made them a moment
         # ago and lose power before its fsync.
@@ -22,7 +24,7 @@ class Shelf:
     def path(self, digest: Digest) -> Path:
         """Where the blob is, if it is there."""
         name = digest.hex  # 64 hex by construction: never a path
-        return self.root.blobs / name[:2] / name[2:4] / name
+        return Path(f"{self._top}/{name[:2]}/{name[2:4]}/{name}")
 
     def size(self, digest: Digest) -> int | None:
         """How long the blob is; None when it is not there."""
@@ -40,7 +42,10 @@ class Shelf:
         blob was there already.
         """
         final = self.path(digest)
-        self._ensure_folders(final)
+        for folder in (final.parent.parent, final.parent):
+            if folder not in self._durable:
+                with suppress(FileExistsError):
+                    folder.mkdir()
         held_bytes = self.size(digest)
         if held_bytes == size_bytes:
             # Fetched twice under two names.  Views link to the one that is there.
@@ -58,8 +63,7 @@ class Shelf:
         a power cut may still undo.
         """
         try:
-            for folder in {self.path(digest).parent: None for digest in placed}:
-                sync_folder(folder)
+            self._sync_names(placed)
         except OSError:
             self.withdraw(placed)
             raise
@@ -75,9 +79,7 @@ class Shelf:
 
         Whoever put it there may not have come to that yet.
         """
-        final = self.path(digest)
-        self._ensure_folders(final)
-        sync_folder(final.parent)
+        self._sync_names([digest])
 
     def digests(self) -> Iterator[Digest]:
         for folder in sorted(self.root.blobs.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]")):
@@ -87,17 +89,16 @@ class Shelf:
                 except InvalidDigestError:
                     continue  # not one of ours: neither served nor deleted
 
-    def _ensure_folders(self, final: Path) -> None:
-        for folder in (final.parent.parent, final.parent):
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                if folder in self._durable:
-                    continue
-            try:
-                sync_folder(folder.parent)
-            except OSError:
-                with suppress(OSError):  # not empty: others use it already
-                    folder.rmdir()
-                raise
-            self._durable.add(folder)
+    def _sync_names(self, digests: Iterable[Digest]) -> None:
+        """Make the names of *digests* durable, and those of the folders above."""
+        changed: dict[Path, None] = {}
+        new: set[Path] = set()
+        for digest in digests:
+            inner = self.path(digest).parent
+            changed[inner] = None
+            for folder in (inner, inner.parent):
+                if folder not in self._durable:
+                    new.add(folder)
+                    changed[folder.parent] = None
+        sync_folders(list(changed))
+        self._durable |= new

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from hubsync.store.disk import sync_folder
+
 SYNCFS_FROM_FILES = 16
 # Where syncfs is known to wait for the data of every file.  On FUSE it need not
 # reach the server's disk, and elsewhere nobody has looked.
@@ -31,6 +33,24 @@ def sync_files(fds: Sequence[int]) -> None:
             _libc().sync_file_range(fd, _offset(0), _offset(0), _SYNC_FILE_RANGE_WRITE)
     for fd in fds:
         os.fsync(fd)
+
+
+def sync_folders(folders: Sequence[Path]) -> None:
+    """Make the names in *folders*, all of one file system, durable.
+
+    Raises:
+        OSError: as `sync_files`.
+    """
+    if len(folders) >= SYNCFS_FROM_FILES:
+        fd = os.open(folders[0], os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if _knows_syncfs(os.fstat(fd).st_dev):
+                _syncfs(fd)
+                return
+        finally:
+            os.close(fd)
+    for folder in folders:
+        sync_folder(folder)
 
 
 def file_system_type(device: int) -> str:

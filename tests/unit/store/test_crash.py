@@ -100,22 +100,14 @@ def test_bytes_are_durable_before_their_name_and_the_name_before_the_word(
     digest = next(iter(names(range(1, 2))))
     top, ab, cd = "blobs/sha256", digest[:2], digest[2:4]
     lines = trace.read_text().splitlines()
-    places = [
-        find(lines, pattern)
-        for pattern in (
-            r"fsync\(.*/partial/",
-            r"fchmod\(.*/partial/.*0444",
-            rf"mkdir\(.*/{top}/{ab}\"",
-            rf"fsync\(.*/{top}>",
-            rf"mkdir\(.*/{top}/{ab}/{cd}\"",
-            rf"fsync\(.*/{top}/{ab}>",
-            rf"rename\(.*/partial/.*/{top}/{ab}/{cd}/{digest}\"",
-            rf"fsync\(.*/{top}/{ab}/{cd}>",
-            rf"write\(1.*{digest}",
-        )
-    ]
+    bytes_durable = find(lines, r"fsync\(.*/partial/")
+    named = find(lines, rf"rename\(.*/partial/.*/{top}/{ab}/{cd}/{digest}\"")
+    word = find(lines, rf"write\(1.*{digest}")
 
-    assert places == sorted(places), lines
+    assert bytes_durable < find(lines, r"fchmod\(.*/partial/.*0444") < named
+    # The name, and those of the folders made for it, in whichever order.
+    for folder in (top, f"{top}/{ab}", f"{top}/{ab}/{cd}"):
+        assert named < find(lines, rf"fsync\(.*/{folder}>") < word, lines
 
 
 def find(lines: list[str], pattern: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hubsync.model.digest import Descriptor, Digest
 from hubsync.model.errors import ExitCode
 from hubsync.ports.blobs import BlobCorruptError, NoRoomError, StoreReadOnlyError
-from hubsync.store import disk, shelf
+from hubsync.store import disk, syncing
 from hubsync.store import ingest as ingest_module
 from hubsync.store.disk import StoreIOError
 from hubsync.store.layout import StoreRoot
@@ -346,4 +346,4 @@ def count_sync_folder(patch: pytest.MonkeyPatch, at: int) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(path)
 
-    patch.setattr(shelf, "sync_folder", sync)
+    patch.setattr(syncing, "sync_folder", sync)
