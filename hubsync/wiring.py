@@ -15,13 +15,18 @@ from hubsync.ports.blobs import StoreReadOnlyError
 from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View
+from hubsync.retention.gc import GcOptions, GcReport, collect
 from hubsync.store.export import ExportReport, write_folder
 from hubsync.store.layout import StoreRoot
+from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
+from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.pull import Puller
 from hubsync.transfer.fetch import Fetcher
 from hubsync.transfer.options import TransferOptions
+
+VIEWS_WAIT_S = 300.0  # somebody forgets a repo; what was pulled is worth the wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class App:
     root: StoreRoot
     catalog: Catalog
     blobs: LocalBlobs
+    trash: LocalTrash
     views: tuple[View, ...]
 
     def hub(self, upstream: str, progress: Progress) -> Hub:
@@ -70,6 +76,18 @@ class App:
             open_hub=lambda upstream: self.hub(upstream, progress),
             open_engine=lambda: _open_engine(self.blobs, options, progress),
             progress=progress,
+            lock_views=lambda: self.root.lock_views(VIEWS_WAIT_S),
+        )
+
+    def collect(self, options: GcOptions, *, dry_run: bool) -> GcReport:
+        """Delete what nobody needs, for `hubsync gc`."""
+        return collect(
+            self.catalog,
+            self.blobs,
+            self.trash,
+            dry_run=dry_run,
+            options=options,
+            clean_leftovers=lambda: clean_leftovers(self.root),
         )
 
     def write_folder(
@@ -133,6 +151,7 @@ def open_app(
             root=root,
             catalog=catalog,
             blobs=blobs,
+            trash=LocalTrash(root),
             views=(HfCacheView(root, blobs.path),) if settings.store.views else (),
         )
 

@@ -18,8 +18,9 @@ from sqlalchemy import (
 )
 
 from hubsync.catalog.bulk import chunks, insert, upsert
+from hubsync.catalog.leases import keep_all_out
 from hubsync.catalog.session import Row, Session
-from hubsync.catalog.tables import blobs, commits, file_spans
+from hubsync.catalog.tables import blobs, commits, file_spans, lease_claims
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import IntegrityError
 from hubsync.model.snapshot import TreeEntry
@@ -185,15 +186,32 @@ def all_held(session: Session) -> Iterator[HeldBlob]:
     return _pages(session, true())
 
 
-def unreferenced(session: Session) -> Iterator[HeldBlob]:
-    """Held blobs that are in no recorded tree under any of their names."""
+def unneeded(
+    session: Session, older_than: datetime | None, dead: Sequence[int]
+) -> Iterator[HeldBlob]:
+    """Held blobs that no tree and no lease needs; leases in *dead* do not count."""
+    return _pages(session, ~_needed(dead) & _recorded_before(older_than))
+
+
+def _needed(dead: Sequence[int] = ()) -> ColumnElement[bool]:
+    """Whether a tree or a lease needs the blob, under any of its names."""
     other = blobs.alias()
-    needed = exists(
-        select(other.c.id)
-        .join(file_spans, file_spans.c.blob_id == other.c.id)
-        .where(other.c.sha256 == blobs.c.sha256)
+    same = other.c.sha256 == blobs.c.sha256
+    in_a_tree = select(other.c.id).join(file_spans, file_spans.c.blob_id == other.c.id)
+    claimed = select(other.c.id).join(lease_claims, lease_claims.c.key == other.c.key)
+    if dead:
+        claimed = claimed.where(lease_claims.c.lease_id.not_in(dead))
+    return exists(in_a_tree.where(same)) | exists(claimed.where(same))
+
+
+def _recorded_before(when: datetime | None) -> ColumnElement[bool]:
+    if when is None:
+        return true()
+    other = blobs.alias()
+    younger = select(other.c.id).where(
+        other.c.sha256 == blobs.c.sha256, other.c.recorded_at >= when
     )
-    return _pages(session, ~needed)
+    return ~exists(younger)
 
 
 def _pages(session: Session, condition: ColumnElement[bool]) -> Iterator[HeldBlob]:
@@ -209,12 +227,48 @@ def _pages(session: Session, condition: ColumnElement[bool]) -> Iterator[HeldBlo
         after = rows[-1][0]
 
 
-def drop(connection: Connection, digests: Iterable[Digest]) -> None:
-    """Forget blobs that leave the store; trees that list them keep their names."""
-    for chunk in chunks(sorted(digest.hex for digest in digests)):
-        mine = blobs.c.sha256.in_(chunk)
-        connection.execute(blobs.delete().where(mine, ~_IN_A_TREE))
-        _unhold(connection, mine)
+def drop_unneeded(
+    connection: Connection, digests: Iterable[Digest], older_than: datetime | None
+) -> list[Digest]:
+    """Forget those of *digests* that nobody needs, before their bytes go.
+
+    In no tree under any name, so no row of theirs is missed.
+    """
+    keep_all_out(connection)
+    dropped: set[str] = set()
+    for chunk in chunks(digest.hex for digest in digests):
+        mine = (blobs.c.sha256.in_(chunk), blobs.c.held == true())
+        unneeded = select(blobs.c.sha256).where(
+            *mine, ~_needed(), _recorded_before(older_than)
+        )
+        gone = set(connection.scalars(unneeded))
+        for some in chunks(sorted(gone)):
+            connection.execute(blobs.delete().where(blobs.c.sha256.in_(some)))
+        dropped |= gone
+    return [Digest(one) for one in sorted(dropped)]
+
+
+def needed(
+    connection: Connection, digests: Iterable[Digest], dead: Sequence[int] = ()
+) -> set[Digest]:
+    """Those of *digests* whose bytes must stay in the store.
+
+    They are held, or a tree or a lease names them without being held: of those
+    the bytes may be on their way in, or be found by the next pull.
+    """
+    found: set[Digest] = set()
+    for chunk in chunks(digest.hex for digest in digests):
+        rows = select(blobs.c.sha256).where(
+            blobs.c.sha256.in_(chunk), (blobs.c.held == true()) | _IN_A_TREE
+        )
+        found.update(Digest(one) for one in connection.scalars(rows))
+        claimed = select(lease_claims.c.key).where(
+            lease_claims.c.key.in_([f"{_SHA256}{one}" for one in chunk])
+        )
+        if dead:
+            claimed = claimed.where(lease_claims.c.lease_id.not_in(dead))
+        found.update(Digest.parse(key) for key in connection.scalars(claimed))
+    return found
 
 
 def mark_lost(connection: Connection, digest: Digest) -> None:
@@ -227,7 +281,7 @@ def _unhold(connection: Connection, mine: ColumnElement[bool]) -> None:
     connection.execute(blobs.update().where(mine).values(held=False, sha256=sha256))
 
 
-def drop_unneeded(connection: Connection, ids: Iterable[int]) -> None:
+def drop_unused_rows(connection: Connection, ids: Iterable[int]) -> None:
     """Delete those of the rows *ids* that are neither held nor in any tree."""
     for chunk in chunks(sorted(ids)):
         connection.execute(

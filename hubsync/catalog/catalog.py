@@ -1,12 +1,16 @@
 """The catalog: one object with all that the rest of hubsync asks of it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from hubsync.catalog import blobs, refs, repos, schema, snapshots, trees
+from sqlalchemy import Connection
+
+from hubsync.catalog import blobs, leases, refs, repos, schema, snapshots, trees
 from hubsync.catalog.address import CatalogAddress, sqlite_url
+from hubsync.catalog.leases import Lease, LeaseRow, Watch
 from hubsync.catalog.rows import (
     Forgotten,
     Publication,
@@ -100,24 +104,66 @@ class Catalog:
 
     # Writing
 
-    def record_blobs(self, held: Sequence[HeldBlob]) -> None:
-        """Write down blobs that are durable in the store already."""
-        if held:
-            now = _now()
-            self._session.write(lambda tx: blobs.record_held(tx, held, now))
+    def open_lease(self, purpose: str) -> Lease:
+        """Begin to need blobs; *purpose* is for people.  Beat, and close it."""
+        now = _now()
+        return self._session.write(lambda tx: leases.open_lease(tx, purpose, now))
 
-    def publish(self, record: Publication) -> Published:
+    def claim(self, lease: Lease, names: Iterable[Digest | GitOid]) -> None:
+        """Have gc leave the blobs of these *names* alone, held or not.
+
+        Claim first, look what is held after: what gc has dropped by then is not
+        held, and what is held then stays.
+
+        Raises:
+            LeaseLostError: a gc took us for dead.
+        """
+        keys = list(names)
+        self._session.write(lambda tx: leases.claim(tx, lease, keys))
+
+    def beat(self, lease: Lease) -> bool:
+        """Give a sign of life; False when the lease is gone."""
+        return self._session.write(lambda tx: leases.beat(tx, lease))
+
+    def close_lease(self, lease: Lease) -> None:
+        """Need nothing any more.  Harmless when the lease is gone."""
+        if any(row.id == lease.id for row in self.leases()):
+            self._session.write(lambda tx: leases.drop(tx, [lease.id]))
+
+    def record_blobs(
+        self, held: Sequence[HeldBlob], lease: Lease | None = None
+    ) -> None:
+        """Write down blobs that are durable in the store already.
+
+        Raises:
+            LeaseLostError: a gc took the holder of *lease* for dead.
+        """
+        if not held:
+            return
+        now = _now()
+
+        def record(tx: Connection) -> None:
+            leases.keep_gc_out(tx)
+            leases.require(tx, lease)
+            blobs.record_held(tx, held, now)
+
+        self._session.write(record)
+
+    def publish(self, record: Publication, lease: Lease | None = None) -> Published:
         """Make a commit visible: repo, tree and commit, then the refs to it.
 
         Publishing a recorded commit again changes no tree; it may move refs.
+        *lease* ends with it.
 
         Raises:
+            LeaseLostError: a gc took the holder of *lease* for dead.
+            NotWholeError: a file that must be held is not.
             IdentityChangedError: the name belongs to another repo now.
             IntegrityError: the commit is recorded with another tree, or a size
                 is not the one of the bytes we hold.
         """
         now = record.at or _now()
-        return self._session.write(lambda tx: snapshots.publish(tx, record, now))
+        return self._session.write(lambda tx: snapshots.publish(tx, record, now, lease))
 
     def touch(self, repo: RepoId) -> None:
         """The repo was asked for just now, and nothing had changed."""
@@ -128,17 +174,42 @@ class Catalog:
     def forget(self, repo: RepoRow, snapshot: SnapshotRow | None) -> Forgotten:
         """Take out *snapshot* with the refs to it; None: the whole repo.
 
-        No blob leaves the store: `unreferenced_blobs` names those that may.
+        No blob leaves the store: `unneeded_blobs` names those that may.
         """
         return self._session.write(lambda tx: snapshots.forget(tx, repo, snapshot))
 
-    def unreferenced_blobs(self) -> list[HeldBlob]:
-        """Held blobs that no recorded tree needs."""
-        return list(blobs.unreferenced(self._session))
+    def drop_dead_leases(self, watch: Watch | None = None) -> int:
+        """End the leases whose holders cannot be waited for; how many."""
+        if not self.leases():
+            return 0  # without writing
+        now = watch or Watch()
+        return self._session.write(lambda tx: leases.drop_dead(tx, now))
 
-    def drop_blobs(self, digests: Sequence[Digest]) -> None:
-        """Write down that blobs leave the store, before they do."""
-        self._session.write(lambda tx: blobs.drop(tx, digests))
+    def drop_unneeded(
+        self, digests: Sequence[Digest], older_than: datetime | None = None
+    ) -> list[Digest]:
+        """Write down that blobs leave the store, before they do; which ones.
+
+        Those that somebody has begun to need meanwhile stay.
+        """
+        return self._session.write(
+            lambda tx: blobs.drop_unneeded(tx, digests, older_than)
+        )
+
+    def while_deciding(
+        self, digests: Sequence[Digest], act: Callable[[AbstractSet[Digest]], None]
+    ) -> None:
+        """Call *act* with those of *digests* that are needed, and hold that still.
+
+        Until *act* returns nobody begins to need another.  It may be called
+        again, if the database says so, and then with another answer.
+        """
+
+        def decide(tx: Connection) -> None:
+            leases.keep_all_out(tx)
+            act(blobs.needed(tx, digests))
+
+        self._session.write(decide)
 
     def mark_lost(self, digest: Digest) -> None:
         """Write down that a blob is damaged or gone: it is to be fetched again.
@@ -206,6 +277,33 @@ class Catalog:
     def all_held(self) -> Iterator[HeldBlob]:
         """Every held blob once, by digest."""
         return blobs.all_held(self._session)
+
+    def leases(self) -> list[LeaseRow]:
+        """Who needs blobs besides the recorded trees; oldest first."""
+        with self._session.reading() as connection:
+            return [leases.to_row(row) for row in leases.list_leases(connection)]
+
+    def dead_leases(self, watch: Watch | None = None) -> list[int]:
+        """Those that `drop_dead_leases` would end."""
+        with self._session.reading() as connection:
+            return leases.dead_ids(connection, watch or Watch())
+
+    def unneeded_blobs(
+        self, older_than: datetime | None = None, dead: Sequence[int] = ()
+    ) -> Iterator[HeldBlob]:
+        """Held blobs that no recorded tree and no lease needs, by digest.
+
+        *older_than*: only what was recorded before.  *dead*: leases that do not
+        count.
+        """
+        return blobs.unneeded(self._session, older_than, dead)
+
+    def needed(
+        self, digests: Iterable[Digest], dead: Sequence[int] = ()
+    ) -> set[Digest]:
+        """Those of *digests* whose bytes must stay: held, in a tree, or claimed."""
+        with self._session.reading() as connection:
+            return blobs.needed(connection, digests, dead)
 
     def referrers(self, digest: Digest) -> list[tuple[RepoRow, SnapshotRow, str]]:
         """Which repo, commit and path need the blob."""

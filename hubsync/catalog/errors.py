@@ -43,6 +43,24 @@ class SchemaError(UsageError):
     """The catalog's tables are not the ones this hubsync knows."""
 
 
+class NotWholeError(IntegrityError):
+    """A commit cannot be published: a file that must be held is not.
+
+    It was when the plan was made.  A `verify` may have found it damaged since,
+    or it was forgotten and collected.
+    """
+
+    retryable = True
+
+    def __init__(self, repo: object, path: str, others: int) -> None:
+        self.path = path
+        more = f" and {others} other files" if others else ""
+        super().__init__(
+            f"{path}{more} of {repo} got lost meanwhile: found damaged, or deleted",
+            hint="Nothing was published. Run it again: what is missing is fetched.",
+        )
+
+
 class IdentityChangedError(HubsyncError):
     """The name now belongs to another repo than the one recorded under it.
 

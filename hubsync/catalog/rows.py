@@ -1,7 +1,7 @@
 """What the catalog takes and gives: plain values, no database behind them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,7 +86,9 @@ class Publication:
     """All that makes one commit visible, in one transaction.
 
     *info* None: keep what is recorded of the repo.  *alias*: the name that was
-    asked for, when the hub answered with another.  *at* None: now.
+    asked for, when the hub answered with another.  *must_hold*: whether the file
+    at a path (LFS, or not) has to be held for this to happen; None: no file has
+    to.  *at* None: now.
     """
 
     repo: RepoId
@@ -96,6 +98,7 @@ class Publication:
     refs: Sequence[RefName]
     alias: str | None = None
     accept_new_identity: bool = False
+    must_hold: Callable[[str, bool], bool] | None = None
     at: datetime | None = None
 
 

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from hubsync.catalog import blobs, trees
+from hubsync.catalog import blobs, leases, trees
 from hubsync.catalog.bulk import chunks
 from hubsync.catalog.columns import as_utc, is_speakable
+from hubsync.catalog.errors import NotWholeError
 from hubsync.catalog.refs import move_refs
 from hubsync.catalog.repos import get_repo, lock_repo, record_repo
 from hubsync.catalog.rows import (
@@ -113,13 +114,22 @@ def get_snapshots(connection: Connection, ids: Iterable[int]) -> dict[int, Snaps
     return found
 
 
-def publish(connection: Connection, record: Publication, now: datetime) -> Published:
+def publish(
+    connection: Connection,
+    record: Publication,
+    now: datetime,
+    lease: leases.Lease | None = None,
+) -> Published:
     """Record the repo, the commit, its tree; then point the refs to it.
 
+    The *lease* ends with it: from now on the tree keeps what was claimed.
+
     Raises:
-        IdentityChangedError, IntegrityError, HostilePathError: and nothing is
-            recorded.
+        LeaseLostError, NotWholeError, IdentityChangedError, IntegrityError,
+            HostilePathError: and nothing is recorded.
     """
+    leases.keep_gc_out(connection)
+    leases.require(connection, lease)
     oid = GitOid(record.commit.oid).hex
     tree = trees.tree_of(record.entries)
     repo_id = record_repo(connection, record, now)
@@ -131,9 +141,22 @@ def publish(connection: Connection, record: Publication, now: datetime) -> Publi
     else:
         trees.require_same_tree(connection, commit_id, oid, tree)
         _complete_commit(connection, commit_id, record.commit)
+    _require_whole(connection, record, commit_id)
     moved = move_refs(connection, repo_id, (commit_id, oid), record.refs, now)
     snapshot = get_snapshots(connection, [commit_id])[commit_id]
+    if lease is not None:
+        leases.drop(connection, [lease.id])
     return Published(get_repo(connection, repo_id), snapshot, new, moved)
+
+
+def _require_whole(connection: Connection, record: Publication, commit_id: int) -> None:
+    must_hold = record.must_hold
+    if must_hold is None:
+        return
+    files = trees.not_held(connection, commit_id)
+    missing = [path for path, is_lfs in files if must_hold(path, is_lfs)]
+    if missing:
+        raise NotWholeError(record.repo, missing[0], len(missing) - 1)
 
 
 def _record_commit(
@@ -199,7 +222,7 @@ def forget(
     oids = list(connection.scalars(select(commits.c.oid).where(*mine)))
     connection.execute(commits.delete().where(*mine))
     freed = trees.drop_spans(connection, repo.id)
-    blobs.drop_unneeded(connection, freed)
+    blobs.drop_unused_rows(connection, freed)
     if snapshot is None:
         for table in (file_spans, ref_log, repo_aliases):
             connection.execute(table.delete().where(table.c.repo_id == repo.id))

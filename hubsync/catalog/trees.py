@@ -74,6 +74,13 @@ def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:
     )
 
 
+def not_held(connection: Connection, commit_id: int) -> list[tuple[str, bool]]:
+    """``(path, is it LFS)`` of the files whose bytes the store does not have."""
+    statement = f"{_in_dialect(connection, _TREE)} AND NOT b.held ORDER BY s.path"
+    rows = connection.exec_driver_sql(statement, (commit_id,))
+    return [(row[0], row[3] is not None) for row in rows]
+
+
 def tree_of(listed: Sequence[TreeEntry]) -> Tree:
     """*listed* by path.
 
@@ -138,8 +145,7 @@ def require_same_tree(
     Raises:
         IntegrityError: naming the first file that differs.
     """
-    marker = "?" if connection.dialect.name == "sqlite" else "%s"
-    rows = connection.exec_driver_sql(_TREE.replace("?", marker), (commit_id,))
+    rows = connection.exec_driver_sql(_in_dialect(connection, _TREE), (commit_id,))
     recorded = {row[0]: (row[2], row[3]) for row in rows}
     listed = {path: _name(entry) for path, entry in tree.items()}
     if recorded == listed:
@@ -154,6 +160,11 @@ def require_same_tree(
         f"the first is {differing[0]!r}",
         hint="A commit never changes: do not trust this answer of the hub.",
     )
+
+
+def _in_dialect(connection: Connection, statement: str) -> str:
+    marker = "?" if connection.dialect.name == "sqlite" else "%s"
+    return statement.replace("?", marker)
 
 
 def _name(entry: TreeEntry) -> Name:

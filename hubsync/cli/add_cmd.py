@@ -15,6 +15,7 @@ from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision
 from hubsync.model.units import format_size
 from hubsync.sync.add import AddRequest, AddResult, add_folder
 from hubsync.sync.pull import lay_out
+from hubsync.wiring import VIEWS_WAIT_S
 
 LOCAL_UPSTREAM = "local"
 
@@ -88,13 +89,14 @@ def command(
         finally:
             progress.close()
         published = result.published
-        path = lay_out(
-            app.catalog,
-            app.views,
-            published.repo,
-            published.snapshot,
-            [RefName.branch(branch)],
-        )
+        with app.root.lock_views(VIEWS_WAIT_S):
+            path = lay_out(
+                app.catalog,
+                app.views,
+                published.repo,
+                published.snapshot,
+                [RefName.branch(branch)],
+            )
     _print(common, request, result, path)
 
 

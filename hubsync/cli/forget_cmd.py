@@ -32,9 +32,14 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
     """Drop a recorded snapshot, or (without @REV) the whole repo.
 
     Refs that point to the snapshot go with it.  No bytes are deleted: run
-    `hubsync gc` for that.
+    `hubsync gc` for that.  Pulls go on beside it; one that is about to publish
+    the very snapshot publishes it again.
     """
-    with common.open() as app, app.root.lock_exclusive(LOCK_WAIT_S):
+    with (
+        common.open() as app,
+        app.root.lock_shared(LOCK_WAIT_S),
+        app.root.lock_views(LOCK_WAIT_S, alone=True),
+    ):
         row, arg = find_held(app, repo, repo_type)
         snapshot = None
         if arg.revision is not None:

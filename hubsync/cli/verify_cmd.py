@@ -24,7 +24,7 @@ from hubsync.ports.blobs import HeldBlob
 from hubsync.retention.verify import Damage, VerifyReport, held_by, verify
 from hubsync.sync.planner import Selection
 from hubsync.sync.request import PullRequest
-from hubsync.wiring import App
+from hubsync.wiring import VIEWS_WAIT_S, App
 
 EPILOG = """\b
 EXAMPLES
@@ -93,7 +93,14 @@ def _verify(app: App, common: Common, wanted: list[HeldBlob]) -> VerifyReport:
         def checked(blob: HeldBlob) -> None:
             bar.update(blob.size_bytes)
 
-        return verify(app.catalog, app.blobs, app.views, wanted, checked)
+        return verify(
+            app.catalog,
+            app.blobs,
+            app.views,
+            wanted,
+            checked,
+            lock_views=lambda: app.root.lock_views(VIEWS_WAIT_S, alone=True),
+        )
 
 
 def _repair(app: App, common: Common, report: VerifyReport) -> set[str]:

@@ -27,6 +27,7 @@ def _lenient(parse):  # type: ignore[no-untyped-def]
 Size = Annotated[int, BeforeValidator(_lenient(parse_size)), Field(ge=0)]
 Rate = Annotated[int, BeforeValidator(_lenient(parse_rate)), Field(gt=0)]
 Duration = Annotated[float, BeforeValidator(_lenient(parse_duration)), Field(gt=0)]
+Delay = Annotated[float, BeforeValidator(_lenient(parse_duration)), Field(ge=0)]
 
 
 def default_root() -> Path:
@@ -46,6 +47,7 @@ class StoreSettings(Section):
     root: Path = Field(default_factory=default_root)
     views: tuple[Literal["huggingface"], ...] = ("huggingface",)
     reserve: Size = 1 << 30
+    trash_keep: Delay = 0.0
 
     @field_validator("root")
     @classmethod

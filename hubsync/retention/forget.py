@@ -17,8 +17,9 @@ def forget(
     """Forget one snapshot of a repo, or (None) all of it.
 
     The view goes first: whoever is killed in between repeats the command, which
-    the rows still allow.  Hold the exclusive lock: a pull that has published
-    and not yet laid out must not find its rows gone.
+    the rows still allow.  Hold the views' lock alone: a pull that is laying the
+    snapshot out would else put it back, and nobody would take it away again.
+    One that has yet to lay it out finds its rows gone, and says so.
     """
     commits = [] if snapshot is None else [snapshot.commit.oid]
     refs = [one.name for one in catalog.refs(row) if one.commit in commits]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from hubsync.catalog.catalog import Catalog
@@ -11,6 +12,7 @@ from hubsync.ports.view import View
 from hubsync.retention.relay import lay_out_again
 
 BLOCK_BYTES = 2**20
+MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,24 @@ def verify(
     views: Sequence[View],
     wanted: Iterable[HeldBlob],
     progress: Callable[[HeldBlob], None],
+    *,
+    lock_views: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> VerifyReport:
     """Re-hash *wanted*; what is wrong is taken out of everybody's sight.
 
     A damaged blob goes to quarantine, its rows are no longer "held", and the
     views lose the file: an absent file is a clear error, wrong bytes are not.
+    *lock_views* gives the views' lock, alone.
     """
     count, size = 0, 0
     damaged: list[Damage] = []
     for blob in wanted:
         what = _inspect(blobs, blob)
+        if what == MISSING:
+            what = _look_again(catalog, blobs, blob)
         if what is not None:
-            damaged.append(_put_aside(catalog, blobs, views, blob, what))
+            with lock_views():
+                damaged.append(_put_aside(catalog, blobs, views, blob, what))
         count += 1
         size += blob.size_bytes
         progress(blob)
@@ -77,7 +85,7 @@ def _inspect(blobs: BlobStore, blob: HeldBlob) -> str | None:
                 sha256.update(block)
                 size += len(block)
     except BlobNotFoundError:
-        return "missing"
+        return MISSING
     except OSError as error:
         return f"unreadable ({error.strerror})"
     if size != blob.size_bytes:
@@ -85,6 +93,14 @@ def _inspect(blobs: BlobStore, blob: HeldBlob) -> str | None:
     if sha256.hexdigest() != blob.digest.hex:
         return f"sha256:{sha256.hexdigest()}"
     return None
+
+
+def _look_again(catalog: Catalog, blobs: BlobStore, blob: HeldBlob) -> str | None:
+    """A blob that a gc beside us has dropped is no damage: its row goes first."""
+    if blob.digest not in catalog.held([blob.digest]):
+        return None
+    # Fetched again since, perhaps; then it is there.
+    return _inspect(blobs, blob)
 
 
 def _put_aside(
@@ -103,7 +119,7 @@ def _put_aside(
         for view in views:
             for repo in row.names:
                 view.remove(repo, snapshot.commit.oid)
-    if what != "missing":
+    if what != MISSING:
         blobs.quarantine(blob.digest)
     catalog.mark_lost(blob.digest)
     for row, snapshot in places:

@@ -1,8 +1,7 @@
-"""The folders of a store, its version, and its lock."""
+"""The folders of a store, its version, and its locks."""
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +10,9 @@ from pathlib import Path
 
 from hubsync.ports.blobs import StoreBusyError, StoreLayoutError, StoreReadOnlyError
 from hubsync.store.disk import explained, make_folders, write_durably
-from hubsync.store.lock import holder, lock_within, unlink_unless_locked
+from hubsync.store.lock import holder, lock_within
 
 LAYOUT_VERSION = 1
-PARTIAL_KEPT_S = 14 * 86400.0
 QUARANTINE_KEPT = 20
 _FOLDERS = ("blobs/sha256", "partial", "trash", "quarantine", "hub")
 CACHEDIR_TAG = (
@@ -128,13 +126,13 @@ class StoreRoot:
 
     @contextmanager
     def lock_shared(self, wait_s: float = 0.0) -> Iterator[None]:
-        """Hold off gc while bytes are brought in.  Many may hold it at once.
+        """Hold off whoever needs the store alone.  Many may hold it at once.
 
         Raises:
-            StoreBusyError: gc has not ended within *wait_s* seconds.
+            StoreBusyError: somebody has it alone, for more than *wait_s* seconds.
             StoreReadOnlyError: the store cannot be written at all.
         """
-        with self._lock(fcntl.LOCK_SH, wait_s, "a gc is running on"):
+        with self._lock(self.path / "LOCK", fcntl.LOCK_SH, wait_s, "alone in"):
             yield
 
     @contextmanager
@@ -144,12 +142,26 @@ class StoreRoot:
         Raises:
             StoreBusyError: somebody else has held the lock for *wait_s* seconds.
         """
-        what = "a pull, add, verify or another gc is running on"
-        with self._lock(fcntl.LOCK_EX, wait_s, what):
+        with self._lock(self.path / "LOCK", fcntl.LOCK_EX, wait_s, "at work in"):
             yield
 
     @contextmanager
-    def _lock(self, kind: int, wait_s: float, what: str) -> Iterator[None]:
+    def lock_views(self, wait_s: float, *, alone: bool = False) -> Iterator[None]:
+        """Keep the catalog and the views in step.
+
+        Who lays out what the catalog says holds it from reading to laying out,
+        beside others.  Who takes something out of both holds it *alone*: else a
+        snapshot could be laid out after it was forgotten, and stay for ever.
+
+        Raises:
+            StoreBusyError: not to be had within *wait_s* seconds.
+        """
+        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        with self._lock(self.path / "LOCK.views", kind, wait_s, "at the views of"):
+            yield
+
+    @contextmanager
+    def _lock(self, lock: Path, kind: int, wait_s: float, what: str) -> Iterator[None]:
         if self.read_only or not os.access(
             self.partial, os.W_OK, effective_ids=os.access in os.supports_effective_ids
         ):
@@ -157,14 +169,14 @@ class StoreRoot:
                 f"the store {self.path} is read-only",
                 hint="Check the mount and the folder's owner; serving works.",
             )
-        lock = self.path / "LOCK"
         with explained(lock):
             fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if not lock_within(fd, kind, wait_s):
                 by = holder(lock)
                 raise StoreBusyError(
-                    f"{what} {self.path}" + (f": {by}" if by else ""),
+                    f"another hubsync command is {what} {self.path}"
+                    + (f": {by}" if by else ""),
                     hint="Try again when it has ended.",
                 )
             yield
@@ -173,35 +185,11 @@ class StoreRoot:
 
     def set_aside(self, path: Path, key: str) -> None:
         """Move a damaged file to quarantine, where the newest few are kept."""
-        self._drop_quarantined(keep=QUARANTINE_KEPT - 1)
+        self.drop_quarantined(keep=QUARANTINE_KEPT - 1)
         path.rename(self.quarantine / f"{key}.{time.time_ns()}.{os.getpid()}")
 
-    def clean_leftovers(self, partial_kept_s: float = PARTIAL_KEPT_S) -> None:
-        """Delete what interrupted commands left.  Hold the exclusive lock.
-
-        Partials that nobody went on with for *partial_kept_s* go, too.
-        """
-        with explained(self.path):
-            for path in self.trash.iterdir():
-                path.unlink(missing_ok=True)
-            self._drop_unfinished_views()
-            oldest = time.time() - partial_kept_s
-            for path in self.partial.iterdir():
-                if path.is_file() and path.stat().st_mtime < oldest:
-                    unlink_unless_locked(path)
-            self._drop_quarantined(keep=QUARANTINE_KEPT)
-
-    def _drop_unfinished_views(self) -> None:
-        if not self.staging.is_dir():
-            return
-        for folder in self.staging.iterdir():
-            lock = folder.with_name(f"{folder.name}.lock")
-            if folder.is_dir() and (not lock.exists() or unlink_unless_locked(lock)):
-                shutil.rmtree(folder, ignore_errors=True)
-        for lock in self.staging.glob("*.lock"):
-            unlink_unless_locked(lock)
-
-    def _drop_quarantined(self, *, keep: int) -> None:
+    def drop_quarantined(self, *, keep: int) -> None:
+        """Delete all but the *keep* files that were set aside last."""
         oldest_first = sorted(self.quarantine.iterdir(), key=_set_aside_at)
         for path in oldest_first[: max(0, len(oldest_first) - keep)]:
             with suppress(FileNotFoundError):
@@ -223,5 +211,6 @@ def _is_ours(name: str) -> bool:
         "quarantine",
         "hub",
         "LOCK",
+        "LOCK.views",
         "VERSION",
     ) or (name.startswith(("catalog.db", ".VERSION", "hubsync.toml", "lost+found")))

@@ -67,21 +67,6 @@ def _open_locked(path: Path, *, wait: bool) -> int | None:
             return fd
 
 
-def unlink_unless_locked(path: Path) -> bool:
-    """Delete the file at *path* if nobody holds its lock."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        if not try_lock(fd, fcntl.LOCK_EX) or not is_still(path, fd):
-            return False
-        path.unlink()
-    finally:
-        os.close(fd)
-    return True
-
-
 def is_still(path: Path, fd: int) -> bool:
     """Whether *path* names the very file that *fd* is open on."""
     try:

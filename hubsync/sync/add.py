@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hubsync.catalog.catalog import Catalog
+from hubsync.catalog.leases import Lease
 from hubsync.catalog.rows import Publication, Published
 from hubsync.model.digest import Descriptor, Digest, GitOid, git_header
 from hubsync.model.errors import HubsyncError, UsageError
@@ -15,8 +16,9 @@ from hubsync.model.paths import check_tree_paths
 from hubsync.model.repo import RepoId
 from hubsync.model.revision import DEFAULT_BRANCH, RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
-from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob
+from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
 from hubsync.ports.progress import Progress
+from hubsync.sync.lease import leased
 from hubsync.wire.gitattributes import (
     LfsRules,
     hub_default_rules,
@@ -27,6 +29,8 @@ from hubsync.wire.lfs import pointer_oid
 
 BLOCK_BYTES = 2**20
 PLAIN_BYTES_MAX = 10 * 2**20  # the Hub refuses larger files outside LFS
+GROUP_FILES = 64  # each an open file until the group is stored
+GROUP_BYTES = 64 * 2**20
 PROBE_BYTES = 8192  # what git reads to tell binary from text
 
 # No clock and no name of this machine in it: the same folder and message give
@@ -81,15 +85,17 @@ def add_folder(
         raise UsageError(f"there is no file in {request.folder}")
     names = [path.relative_to(request.folder).as_posix() for path in files]
     check_tree_paths(names)
-    adder = _Adder(catalog, blobs, _rules(request.folder), progress)
+    rules = _rules(request.folder)
     progress.plan(len(files), sum(path.stat().st_size for path in files))
     entries: list[TreeEntry] = []
     stored = 0
-    for path, name in zip(files, names, strict=True):
-        entry, new_bytes = adder.store(path, name)
-        entries.append(entry)
-        stored += new_bytes
-    published = catalog.publish(_publication(request, entries))
+    with leased(catalog, f"add of {request.repo}") as lease:
+        adder = _Adder(catalog, blobs, lease, progress)
+        for group in _groups(zip(files, names, strict=True)):
+            found = [_look(path, name, rules) for path, name in group]
+            stored += adder.store(found)
+            entries += [one.entry for one in found]
+        published = catalog.publish(_publication(request, entries), lease)
     return AddResult(
         published,
         files=len(entries),
@@ -116,6 +122,7 @@ def _publication(request: AddRequest, entries: Sequence[TreeEntry]) -> Publicati
         ),
         entries=entries,
         refs=[RefName.branch(request.branch)],
+        must_hold=lambda _path, _is_lfs: True,
     )
 
 
@@ -166,53 +173,108 @@ def _refuse(error: OSError) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """A file of the folder, read once."""
+
+    path: Path
+    entry: TreeEntry
+    blob: HeldBlob  # under the names that it will have in the store
+
+
+def _groups(files: Iterable[tuple[Path, str]]) -> Iterator[list[tuple[Path, str]]]:
+    """Small files together, so that they wait for the disk once; large ones alone."""
+    group: list[tuple[Path, str]] = []
+    size = 0
+    for path, name in files:
+        group.append((path, name))
+        size += path.stat().st_size
+        if len(group) == GROUP_FILES or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _look(path: Path, name: str, rules: LfsRules) -> _Found:
+    size, digest, git_oid, binary = _hash(path)
+    if rules.is_lfs(name) or size > PLAIN_BYTES_MAX or binary:
+        entry = TreeEntry(name, size, pointer_oid(digest, size), digest)
+        return _Found(path, entry, HeldBlob(digest, size))
+    entry = TreeEntry(name, size, git_oid)
+    return _Found(path, entry, HeldBlob(digest, size, git_oid))
+
+
+@dataclass(frozen=True, slots=True)
 class _Adder:
-    """Stores single files."""
+    """Stores files of a folder under a lease."""
 
     catalog: Catalog
     blobs: BlobStore
-    rules: LfsRules
+    lease: Lease
     progress: Progress
 
-    def store(self, path: Path, name: str) -> tuple[TreeEntry, int]:
-        """The entry of *path* as *name*, and the bytes that were new."""
-        size, digest, git_oid, binary = _hash(path)
-        lfs = self.rules.is_lfs(name) or size > PLAIN_BYTES_MAX or binary
-        entry = (
-            TreeEntry(name, size, pointer_oid(digest, size), digest)
-            if lfs
-            else TreeEntry(name, size, git_oid)
-        )
-        held = HeldBlob(digest, size, None if lfs else git_oid)
-        is_new = not self.blobs.has(digest, size)
-        if is_new:
-            self._ingest(path, name, Descriptor(size, digest, held.git_oid))
-        else:
-            self.progress.file_advanced(name, size)
-        self.catalog.record_blobs([held])
-        self.progress.file_done(name)
-        return entry, size if is_new else 0
+    def store(self, group: Sequence[_Found]) -> int:
+        """Make *group* held; the bytes that were new."""
+        # Before looking what is there: what is there then stays.
+        self.catalog.claim(self.lease, (one.blob.digest for one in group))
+        stored = 0
+        fresh: dict[Digest, Ingest] = {}
+        try:
+            for one in group:
+                digest, size_bytes = one.blob.digest, one.blob.size_bytes
+                if digest in fresh or self.blobs.has(digest, size_bytes):
+                    self.progress.file_advanced(one.entry.path, size_bytes)
+                    continue
+                stored += size_bytes
+                ingest = self._begin(one, fresh)
+                if ingest is not None:
+                    self._copy(one, ingest)
+                    fresh[digest] = ingest
+            self._publish(fresh)
+        finally:
+            for ingest in fresh.values():
+                ingest.abort()
+        self.catalog.record_blobs([one.blob for one in group], self.lease)
+        for one in group:
+            self.progress.file_done(one.entry.path)
+        return stored
 
-    def _ingest(self, path: Path, name: str, want: Descriptor) -> None:
-        ingest = self.blobs.begin(want)
-        if isinstance(ingest, HeldBlob):
-            return
+    def _begin(self, found: _Found, fresh: dict[Digest, Ingest]) -> Ingest | None:
+        """None: somebody else has stored it."""
+        blob = found.blob
+        want = Descriptor(blob.size_bytes, blob.digest, blob.git_oid)
+        ingest = self.blobs.begin(want, wait=not fresh)
+        if ingest is None:
+            # Whoever has it may be waiting for one of ours.
+            self._publish(fresh)
+            ingest = self.blobs.begin(want)
+            assert ingest is not None, "it waited"
+        return None if isinstance(ingest, HeldBlob) else ingest
+
+    def _publish(self, fresh: dict[Digest, Ingest]) -> None:
+        self.blobs.publish(list(fresh.values()))
+        fresh.clear()
+
+    def _copy(self, found: _Found, ingest: Ingest) -> None:
+        path, name = found.path, found.entry.path
         try:
             with path.open("rb") as file:
-                self.progress.file_started(name, want.size_bytes, ingest.offset)
+                size_bytes = found.blob.size_bytes
+                self.progress.file_started(name, size_bytes, ingest.offset)
                 file.seek(ingest.offset)
                 while block := file.read(BLOCK_BYTES):
                     ingest.write(block)
                     self.progress.file_advanced(name, len(block))
-            ingest.complete()
+            ingest.verify()
         except BlobCorruptError as error:
             raise FileChangedError(
                 f"{path} changed while it was being added",
                 hint="Nothing was recorded. Add the folder again when nobody "
                 "writes to it.",
             ) from error
-        finally:
+        except BaseException:
             ingest.abort()
+            raise
 
 
 def _hash(path: Path) -> tuple[int, Digest, GitOid, bool]:

@@ -6,14 +6,22 @@ crash between any two leaves garbage that gc removes, never a hole.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hubsync.catalog.catalog import Catalog
-from hubsync.catalog.rows import Publication, RepoRow, SnapshotRow
-from hubsync.model.digest import Digest
+from hubsync.catalog.errors import NotWholeError
+from hubsync.catalog.leases import Lease
+from hubsync.catalog.rows import Publication, Published, RepoRow, SnapshotRow
+from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import IntegrityError, NotHeldError, OfflineError
 from hubsync.model.revision import (
     DEFAULT_BRANCH,
@@ -24,15 +32,26 @@ from hubsync.model.revision import (
 )
 from hubsync.model.snapshot import Resolved, TreeEntry
 from hubsync.model.units import format_size
-from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
+from hubsync.ports.blobs import BlobStore
 from hubsync.ports.hub import Hub, Known
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View, ViewSnapshot
-from hubsync.sync.planner import Plan, plan_pull
+from hubsync.sync.lease import GroupRecorder, leased
+from hubsync.sync.planner import Plan, Selection, plan_pull
 from hubsync.sync.request import PullRequest, PullResult
 from hubsync.transfer.fetch import Fetch, Fetcher, FetchReport
 
 KNOWN_HEADS_MAX = 200
+NOTHING_FETCHED = FetchReport(bytes_fetched=0, requests=0, retries=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What was decided, what it cost, and what can be seen now."""
+
+    plan: Plan
+    report: FetchReport
+    published: Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,7 @@ class Puller:
     open_hub: Callable[[str], Hub]
     open_engine: Callable[[], AbstractAsyncContextManager[Fetcher]]
     progress: Progress
+    lock_views: Callable[[], AbstractContextManager[None]] = nullcontext
 
     async def pull(self, request: PullRequest) -> PullResult:
         """Bring one repo at one revision into the store.
@@ -110,21 +130,74 @@ class Puller:
         else:
             tree = await hub.tree(resolved.repo, resolved.commit.oid)
         _check_selected_path(request, resolved, tree)
-        plan = await self._plan(tree, request)
         if request.dry_run:
+            plan = await self._plan(tree, request)
             result = self._result(request, resolved, plan, None, started=started)
             return replace(result, requests=hub.requests)
-        report = await self._fetch(hub, resolved, plan)
-        path, new_commit = await asyncio.to_thread(
-            self._publish, request, resolved, tree
+        done = None
+        if recorded is not None:
+            done = await self._publish_unchanged(request, resolved, tree)
+        if done is None:
+            done = await self._bring_in(request, resolved, tree, hub)
+        path = await asyncio.to_thread(
+            self._check_out, done.published.repo, done.published.snapshot, resolved.ref
         )
-        result = self._result(request, resolved, plan, path, started=started)
+        result = self._result(request, resolved, done.plan, path, started=started)
         return replace(
             result,
-            new_commit=new_commit,
-            bytes_fetched=report.bytes_fetched,
-            requests=hub.requests + report.requests,
+            new_commit=done.published.new_commit,
+            bytes_fetched=done.report.bytes_fetched,
+            requests=hub.requests + done.report.requests,
         )
+
+    async def _publish_unchanged(
+        self, request: PullRequest, resolved: Resolved, tree: Sequence[TreeEntry]
+    ) -> "_Done | None":
+        """Publish a recorded commit of which everything is held, or None.
+
+        That needs no lease: the tree keeps its blobs.  If somebody forgets it
+        meanwhile, publishing finds that, and it is brought in as if it were new.
+        """
+        plan = await self._plan(tree, request)
+        if plan.fetch:
+            return None
+        self.progress.plan(0, 0)
+        try:
+            published = await asyncio.to_thread(
+                self._publish, request, resolved, tree, None
+            )
+        except NotWholeError:
+            return None
+        return _Done(plan, NOTHING_FETCHED, published)
+
+    async def _bring_in(
+        self,
+        request: PullRequest,
+        resolved: Resolved,
+        tree: Sequence[TreeEntry],
+        hub: Hub,
+    ) -> "_Done":
+        """Claim what is selected, see what of it is held, fetch the rest, publish."""
+        async with self._leased(f"pull of {resolved.repo}") as lease:
+            await asyncio.to_thread(
+                self.catalog.claim, lease, _names(tree, request.selection)
+            )
+            plan = await self._plan(tree, request, mark_lost=True)
+            report = await self._fetch(hub, resolved, plan, lease)
+            published = await asyncio.to_thread(
+                self._publish, request, resolved, tree, lease
+            )
+        return _Done(plan, report, published)
+
+    @asynccontextmanager
+    async def _leased(self, purpose: str) -> AsyncIterator[Lease]:
+        with ExitStack() as stack:
+            holding = leased(self.catalog, purpose)
+            lease = await asyncio.to_thread(stack.enter_context, holding)
+            try:
+                yield lease
+            finally:
+                await asyncio.to_thread(stack.close)
 
     async def _resolve(
         self, request: PullRequest, row: RepoRow | None, hub: Hub
@@ -146,10 +219,21 @@ class Puller:
         held = await asyncio.to_thread(self.catalog.entries, snapshot)
         return [one.entry for one in held]
 
-    async def _plan(self, tree: Sequence[TreeEntry], request: PullRequest) -> Plan:
-        return await asyncio.to_thread(self._plan_blocking, tree, request)
+    async def _plan(
+        self,
+        tree: Sequence[TreeEntry],
+        request: PullRequest,
+        *,
+        mark_lost: bool = False,
+    ) -> Plan:
+        """*mark_lost* only under a lease: else a gc may be taking them just now."""
+        return await asyncio.to_thread(
+            self._plan_blocking, tree, request, mark_lost=mark_lost
+        )
 
-    def _plan_blocking(self, tree: Sequence[TreeEntry], request: PullRequest) -> Plan:
+    def _plan_blocking(
+        self, tree: Sequence[TreeEntry], request: PullRequest, *, mark_lost: bool
+    ) -> Plan:
         held = self.catalog.held([entry.lfs for entry in tree if entry.lfs])
         oids = self.catalog.held_by_git_oid(
             [entry.git_oid for entry in tree if not entry.lfs]
@@ -173,14 +257,16 @@ class Puller:
             for oid, blob in oids.items()
             if not self.blobs.has(blob.digest, blob.size_bytes)
         }
-        if not request.dry_run and not request.offline:
+        if mark_lost:
             for digest in lost | {blob.digest for blob in gone.values()}:
                 self.progress.note(f"{digest} is recorded but missing; fetching again")
                 self.catalog.mark_lost(digest)
         still = {oid: blob for oid, blob in oids.items() if oid not in gone}
         return plan_pull(tree, held.keys() - lost, still, request.selection)
 
-    async def _fetch(self, hub: Hub, resolved: Resolved, plan: Plan) -> FetchReport:
+    async def _fetch(
+        self, hub: Hub, resolved: Resolved, plan: Plan, lease: Lease
+    ) -> FetchReport:
         items = [
             Fetch(
                 repo=str(resolved.repo),
@@ -192,60 +278,42 @@ class Puller:
         ]
         self.progress.plan(len(items), plan.fetch_bytes)
         if not items:
-            return FetchReport(bytes_fetched=0, requests=0, retries=0)
+            return NOTHING_FETCHED
         async with self.open_engine() as engine:
-            return await engine.fetch_all(items, self._store_group)
-
-    def _store_group(self, group: Sequence[Ingest | HeldBlob]) -> None:
-        """Bytes first, then the rows that say they are held."""
-        held = []
-        fresh: list[Ingest] = []
-        for one in group:
-            if isinstance(one, HeldBlob):
-                held.append(one)
-                continue
-            assert one.verified, "the engine verifies"
-            fresh.append(one)
-            held.append(one.verified)
-        self.blobs.publish(fresh)
-        self.catalog.record_blobs(held)
+            record = GroupRecorder(self.catalog, self.blobs, lease)
+            return await engine.fetch_all(items, record)
 
     def _publish(
-        self, request: PullRequest, resolved: Resolved, tree: Sequence[TreeEntry]
-    ) -> tuple[Path | None, bool]:
+        self,
+        request: PullRequest,
+        resolved: Resolved,
+        tree: Sequence[TreeEntry],
+        lease: Lease | None,
+    ) -> Published:
         asked, now = request.repo.name, resolved.repo.name
-        published = self.catalog.publish(
-            Publication(
-                repo=resolved.repo,
-                info=resolved.info,
-                commit=resolved.commit,
-                entries=tree,
-                refs=[resolved.ref] if resolved.ref else [],
-                alias=asked if asked != now else None,
-                accept_new_identity=request.force,
-            )
-        )
-        self._check_still_held(request, published.snapshot)
-        path = self._check_out(published.repo, published.snapshot, resolved.ref)
-        return path, published.new_commit
+        selection = request.selection
 
-    def _check_still_held(self, request: PullRequest, snapshot: SnapshotRow) -> None:
-        """A `verify` beside us may have found a file damaged that we counted on."""
-        for one in self.catalog.entries(snapshot):
-            path = one.entry.path
-            wanted = request.selection.wants(path) and not (
-                one.entry.is_lfs and request.selection.skip_smudge
-            )
-            if wanted and not one.held:
-                raise IntegrityError(
-                    f"{path} of {request.repo} was found damaged meanwhile",
-                    hint="Pull again: it is fetched anew.",
-                )
+        def must_hold(path: str, is_lfs: bool) -> bool:  # noqa: FBT001 - as the catalog calls it
+            return selection.wants(path) and not (is_lfs and selection.skip_smudge)
+
+        record = Publication(
+            repo=resolved.repo,
+            info=resolved.info,
+            commit=resolved.commit,
+            entries=tree,
+            refs=[resolved.ref] if resolved.ref else [],
+            alias=asked if asked != now else None,
+            accept_new_identity=request.force,
+            must_hold=must_hold,
+        )
+        return self.catalog.publish(record, lease)
 
     def _check_out(
         self, row: RepoRow, snapshot: SnapshotRow, ref: RefName | None = None
     ) -> Path | None:
-        return lay_out(self.catalog, self.views, row, snapshot, [ref] if ref else [])
+        refs = [ref] if ref else []
+        with self.lock_views():
+            return lay_out(self.catalog, self.views, row, snapshot, refs)
 
     def _result(
         self,
@@ -280,7 +348,8 @@ def lay_out(
 ) -> Path | None:
     """Lay *snapshot* out in every view, under its name and its former ones.
 
-    Returns its folder in the first view, or None when no view is kept.
+    Hold the views' lock: nobody may forget it in between.  Returns its folder in
+    the first view, or None when no view is kept.
     """
     entries = catalog.entries(snapshot)
     if len(entries) != snapshot.files:
@@ -299,6 +368,15 @@ def lay_out(
             )
             first = first or path
     return first
+
+
+def _names(tree: Sequence[TreeEntry], selection: Selection) -> list[Digest | GitOid]:
+    """What the blobs of the selected files are known by before they are held."""
+    return [
+        entry.lfs or entry.git_oid
+        for entry in tree
+        if selection.wants(entry.path) and not (entry.lfs and selection.skip_smudge)
+    ]
 
 
 def _check_selected_path(

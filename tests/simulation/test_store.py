@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hubsync.model.digest import Descriptor, Digest
 from hubsync.ports.blobs import BlobCorruptError, HeldBlob, Ingest
 from hubsync.store.layout import QUARANTINE_KEPT, StoreRoot
+from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
 from tests.contract.made import by_digest, by_oid
 
@@ -115,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(keep_partials=st.booleans())
     def clean_leftovers(self, keep_partials: bool) -> None:
-        self.store.root.clean_leftovers(3600.0 if keep_partials else -3600.0)
+        clean_leftovers(self.store.root, 3600.0 if keep_partials else -3600.0)
         if not keep_partials:
             self.written.clear()
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -242,26 +243,61 @@ def test_two_pulls_of_one_repo_at_once_fetch_each_lfs_file_once(
     assert hub.lfs_bytes_sent == len(WEIGHTS)
 
 
-def test_gc_beside_a_pull_is_busy_and_harms_nothing(
+def test_gc_beside_a_pull_takes_nothing_from_it(
     mirror: Mirror, repo: HubRepo, hub: TestHub
 ) -> None:
-    started = threading.Event()
-    hub.hooks.append(lambda seen: started.set() if seen.role == "hub" else None)
-    mirror.pull("acme/tiny", include=("*.json",))
-    started.clear()
+    stalled = threading.Event()
+    hub.hooks.append(lambda seen: stalled.set() if seen.role == "cdn" else None)
+    hub.faults.add(Fault("stall", role="cdn", at=1000, times=-1))
+    pulling = subprocess.Popen(
+        [sys.executable, "-m", "hubsync", "pull", "acme/tiny", "-q"],
+        env=mirror.environment(
+            HUBSYNC_TRANSFER__READ_TIMEOUT="2s", HUBSYNC_TRANSFER__RETRIES="50"
+        ),
+    )
+    try:
+        assert stalled.wait(30)
+        # The small files are in the store soon, and in no recorded tree.
+        deadline = time.monotonic() + 30
+        while len(mirror.blobs()) < 2:
+            assert time.monotonic() < deadline
+            assert pulling.poll() is None
+            assert mirror.json("gc")["leases"] == 1
+        for _ in range(2):
+            done = mirror.json("gc")
+            assert (done["blobs"], done["strays"], done["leases"]) == (0, 0, 1)
+        hub.faults.clear()
+        assert pulling.wait(60) == 0
+    finally:
+        pulling.kill()
+        pulling.wait()
+    assert whole(mirror)
+    assert len(hub.log.matching("b.txt", role="hub")) <= 2  # and its redirect
+    done = mirror.json("gc")
+    assert (done["blobs"], done["strays"], done["leases"]) == (0, 0, 0)
+    assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+def test_what_a_killed_pull_had_claimed_goes_with_the_next_gc(
+    mirror: Mirror, repo: HubRepo, hub: TestHub
+) -> None:
     hub.faults.add(Fault("stall", role="cdn", at=1000, times=-1))
     pulling = subprocess.Popen(
         [sys.executable, "-m", "hubsync", "pull", "acme/tiny", "-q"],
         env=mirror.environment(),
     )
     try:
-        assert started.wait(30)
-        done = mirror.run("gc")
-        assert done.returncode == 9, done.stderr
-        assert "pull" in done.stderr
+        deadline = time.monotonic() + 30
+        while len(mirror.blobs()) < 2:
+            assert time.monotonic() < deadline
+            assert pulling.poll() is None
     finally:
         pulling.kill()
         pulling.wait()
+    done = mirror.json("gc")
+    assert done["leases"] == 0
+    assert done["blobs"] + done["strays"] == 2
+    assert mirror.blobs() == {}
     hub.faults.clear()
     mirror.pull("acme/tiny")
     assert whole(mirror)

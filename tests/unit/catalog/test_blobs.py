@@ -1,5 +1,7 @@
 """Blobs: held under every name they are asked for."""
 
+from datetime import UTC, datetime, timedelta
+
 from sqlalchemy import select
 
 from hubsync.catalog import blobs as module
@@ -21,7 +23,7 @@ def test_nothing_is_held_at_first(catalog: Catalog) -> None:
     assert set(catalog.held([Digest.of(b"1"), Digest.of(b"2")])) == set()
     assert list(catalog.all_held()) == []
     catalog.record_blobs([])
-    catalog.drop_blobs([])
+    assert catalog.drop_unneeded([]) == []
 
 
 def test_a_held_blob_shows_in_every_tree_that_has_it(catalog: Catalog) -> None:
@@ -67,35 +69,51 @@ def test_all_held_blobs_come_once_over_several_pages(catalog: Catalog) -> None:
     catalog.record_blobs(blobs_held)
     ordered = sorted(blobs_held, key=lambda blob: blob.digest)
     assert list(catalog.all_held()) == ordered
-    assert catalog.unreferenced_blobs() == ordered
+    assert list(catalog.unneeded_blobs()) == ordered
 
 
-def test_only_blobs_that_no_tree_needs_are_unreferenced(catalog: Catalog) -> None:
+def test_only_blobs_that_no_tree_needs_are_unneeded(catalog: Catalog) -> None:
     old = publish(catalog, 1, [plain("a", b"old"), plain("b", b"both")])
     publish(catalog, 2, [plain("a", b"new"), lfs("c", b"both"), lfs("d", b"large")])
     catalog.record_blobs(
         [held(b"old"), held(b"new"), held(b"both"), held(b"large"), held(b"stray")]
     )
-    assert catalog.unreferenced_blobs() == [held(b"stray")]
+    assert list(catalog.unneeded_blobs()) == [held(b"stray")]
     catalog.forget(old.repo, old.snapshot)
-    assert {blob.digest for blob in catalog.unreferenced_blobs()} == {
+    assert {blob.digest for blob in catalog.unneeded_blobs()} == {
         Digest.of(b"old"),
         Digest.of(b"stray"),
     }
 
 
-def test_a_dropped_blob_leaves_no_row_unless_a_tree_names_it(catalog: Catalog) -> None:
+def test_dropping_leaves_what_a_tree_needs_by_then(catalog: Catalog) -> None:
     tree = [plain("a", b"1"), lfs("b", b"2")]
     snapshot = publish(catalog, 1, tree).snapshot
     catalog.record_blobs([held(b"1"), held(b"2"), held(b"3")])
-    catalog.drop_blobs([Digest.of(b"1"), Digest.of(b"2"), Digest.of(b"3")])
-    assert keys(catalog) == {
-        f"git:{tree[0].git_oid}": False,
-        str(Digest.of(b"2")): False,
-    }
-    assert [entry.held for entry in catalog.entries(snapshot)] == [False, False]
-    assert [entry.entry for entry in catalog.entries(snapshot)] == tree
-    assert list(catalog.all_held()) == []
+    digests = [Digest.of(b"1"), Digest.of(b"2"), Digest.of(b"3")]
+    assert catalog.drop_unneeded(digests) == [Digest.of(b"3")]
+    assert f"git:{GitOid.of_blob(b'3')}" not in keys(catalog)
+    assert [entry.held for entry in catalog.entries(snapshot)] == [True, True]
+    assert {blob.digest for blob in catalog.all_held()} == set(digests[:2])
+
+
+def test_dropping_with_a_grace_leaves_what_came_in_since(catalog: Catalog) -> None:
+    catalog.record_blobs([held(b"1")])
+    now = datetime.now(UTC)
+    before, after = now - timedelta(hours=1), now + timedelta(hours=1)
+    assert list(catalog.unneeded_blobs(before)) == []
+    assert catalog.drop_unneeded([Digest.of(b"1")], before) == []
+    assert list(catalog.unneeded_blobs(after)) == [held(b"1")]
+    assert catalog.drop_unneeded([Digest.of(b"1")], after) == [Digest.of(b"1")]
+
+
+def test_bytes_are_needed_that_are_held_or_that_a_tree_names_by_digest(
+    catalog: Catalog,
+) -> None:
+    publish(catalog, 1, [plain("a", b"1"), lfs("b", b"2")])
+    catalog.record_blobs([held(b"3")])
+    digests = [Digest.of(b"%d" % n) for n in range(5)]
+    assert catalog.needed(digests) == {Digest.of(b"2"), Digest.of(b"3")}
 
 
 def test_a_lost_blob_is_to_be_fetched_again(catalog: Catalog) -> None:

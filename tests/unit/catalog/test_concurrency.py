@@ -88,7 +88,7 @@ def test_publishing_beside_forgetting_and_gc_keeps_every_tree(
             published = publish(catalog, turn, tree, of=repo(name))
             if turn % 2:
                 catalog.forget(published.repo, published.snapshot)
-            catalog.drop_blobs([blob.digest for blob in catalog.unreferenced_blobs()])
+            catalog.drop_unneeded([one.digest for one in catalog.unneeded_blobs()])
 
     with ThreadPoolExecutor(4) as pool:
         done = [pool.submit(come_and_go, f"org/n{n}") for n in range(4)]

@@ -219,7 +219,7 @@ def test_forgetting_a_repo_leaves_only_the_others(catalog: Catalog) -> None:
     assert [found.repo for found in catalog.repos()] == [repo("org/other")]
     assert catalog.find_repo(repo("old/name")) is None
     assert catalog.entries(other.snapshot)[0].held
-    assert catalog.unreferenced_blobs() == [held(b"2", as_lfs=True)]
+    assert list(catalog.unneeded_blobs()) == [held(b"2", as_lfs=True)]
     assert catalog.forget(row, None).commits == ()
     # A repo that comes back is another row: nobody's old row means it.
     assert publish(catalog, 1).repo.id not in (row.id, other.repo.id)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hubsync.catalog.catalog import Catalog, sqlite_url
 from hubsync.model.digest import Digest
 from hubsync.model.errors import ExitCode
 from tests.unit.cli.harness import FILES, PROJECT, Cli, listing, read, write
@@ -149,20 +150,102 @@ def test_gc_removes_a_blob_that_the_catalog_does_not_know(held: Held) -> None:
     assert note.exists()
 
 
-@pytest.mark.parametrize("words", [["gc"], ["gc", "--dry-run"]], ids=" ".join)
-def test_gc_does_not_run_beside_a_pull(held: Held, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [["gc"], ["gc", "--dry-run"], ["forget", "acme/model"]], ids=" ".join
+)
+def test_it_runs_beside_a_pull_and_beside_another_gc(
+    held: Held, words: list[str]
+) -> None:
     cli, _, _ = held
     with lock_held(cli.root, "lock_shared"):
-        done = cli(*words)
-    assert done.code == ExitCode.BUSY
-    assert "hint:" in done.err
-    cli.good(*words)
+        cli.good(*words)
 
 
-def test_two_gcs_do_not_run_at_once(held: Held) -> None:
+@pytest.mark.parametrize(
+    "words", [["gc"], ["forget", "acme/model"], ["verify", "--all"]], ids=" ".join
+)
+def test_nothing_runs_beside_who_needs_the_store_alone(
+    held: Held, words: list[str]
+) -> None:
     cli, _, _ = held
+    modules = ("gc_cmd", "forget_cmd", "verify_cmd")
+    code = (
+        "import sys, hubsync.cli.main as main\n"
+        f"for name in {modules!r}:\n"
+        "    module = __import__(f'hubsync.cli.{name}', fromlist=['x'])\n"
+        "    module.LOCK_WAIT_S = 0.1\n"
+        "sys.exit(main.run(sys.argv[1:]))\n"
+    )
     with lock_held(cli.root, "lock_exclusive"):
-        assert cli("gc").code == ExitCode.BUSY
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env=cli.env,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == ExitCode.BUSY
+    assert "hint:" in done.stderr
+
+
+def test_what_a_running_command_has_claimed_stays(held: Held) -> None:
+    cli, first, _ = held
+    with Catalog.open(sqlite_url(cli.root / "catalog.db")) as catalog:
+        lease = catalog.open_lease("a test")
+        names = [Digest.of(FILES[name]) for name in ("config.json", "sub/vocab.txt")]
+        catalog.claim(lease, names[:1])
+        cli.good("forget", f"acme/model@{first}")
+        told = cli.good("gc", "--dry-run", "--json").object()
+        done = cli.good("gc", "--json").object()
+        assert (done["blobs"], done["leases"]) == (1, 1)
+        assert told == {**done, "dry_run": True}
+        assert blob_path(cli, FILES["config.json"]).exists()
+        assert not blob_path(cli, FILES["sub/vocab.txt"]).exists()
+        catalog.close_lease(lease)
+        assert cli.good("gc", "--json").object()["blobs"] == 1
+    assert not blob_path(cli, FILES["config.json"]).exists()
+
+
+def test_a_grace_keeps_what_came_in_lately(held: Held) -> None:
+    cli, _, _ = held
+    cli.good("forget", "acme/model")
+    stray = blob_path(cli, b"stray")
+    write(stray.parent, {stray.name: b"stray"})
+    for words in (["gc", "--dry-run"], ["gc"]):
+        kept = cli.good(*words, "--grace", "1h", "--json").object()
+        assert (kept["blobs"], kept["strays"]) == (0, 0)
+    assert cli.good("gc", "--grace", "0s", "--json").object()["blobs"] > 0
+    assert cli.blobs() == []
+    done = cli("gc", "--grace", "soon")
+    assert done.code == ExitCode.USAGE
+    assert "24h" in done.err or "14d" in done.err
+
+
+def test_the_trash_keeps_what_is_taken_out_when_told_to(held: Held) -> None:
+    cli, first, _ = held
+    keeping = Cli(cli.tmp, cli.root, {"HUBSYNC_STORE__TRASH_KEEP": "1h"})
+    cli.good("forget", f"acme/model@{first}")
+    assert keeping.good("gc", "--json").object()["blobs"] == 2
+    names = {path.name.partition(".")[0] for path in (cli.root / "trash").iterdir()}
+    assert names == FIRST_ONLY
+    assert keeping.good("gc", "--json").object()["put_back"] == 0
+    assert len(list((cli.root / "trash").iterdir())) == 2
+    cli.good("gc")
+    assert list((cli.root / "trash").iterdir()) == []
+
+
+def test_gc_puts_back_what_an_interrupted_gc_took_out_and_is_needed(
+    held: Held,
+) -> None:
+    cli, _, _ = held
+    path = blob_path(cli, FILES["weights.bin"])
+    path.rename(cli.root / "trash" / f"{path.name}.1.2.3")
+    told = cli.good("gc", "--dry-run", "--json").object()
+    assert told["put_back"] == 1
+    assert cli.good("gc", "--json").object()["put_back"] == 1
+    assert path.read_bytes() == FILES["weights.bin"]
+    cli.good("verify", "--all")
 
 
 def test_reading_commands_do_not_wait_for_gc(held: Held) -> None:

@@ -9,6 +9,7 @@ from hubsync.model.digest import Digest
 from hubsync.model.errors import ExitCode
 from hubsync.ports.blobs import StoreBusyError, StoreLayoutError, StoreReadOnlyError
 from hubsync.store.layout import QUARANTINE_KEPT, StoreRoot
+from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
 from tests.contract.made import begin, by_digest, fill
 from tests.unit.store.conftest import Mounter
@@ -235,7 +236,7 @@ def test_leftovers_are_cleaned_and_what_is_in_use_or_young_is_not(
     for name in (b"old", b"held"):
         os.utime(root.partial / by_digest(name).key, (0, 0))
 
-    root.clean_leftovers()
+    clean_leftovers(root)
 
     assert not list(root.trash.iterdir())
     assert not list(root.staging.iterdir())
@@ -258,12 +259,12 @@ def test_a_view_being_laid_out_is_not_cleaned_away(root: StoreRoot) -> None:
     ) as other:
         assert other.stdout
         other.stdout.readline()
-        root.clean_leftovers()
+        clean_leftovers(root)
 
         assert (root.staging / "models--a--b").is_dir()
         other.kill()
         other.wait()
-    root.clean_leftovers()
+    clean_leftovers(root)
     assert not list(root.staging.iterdir())
 
 

@@ -4,17 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hubsync.store.lock import holder, is_still, open_locked, unlink_unless_locked
-
-
-def test_a_locked_file_is_not_deleted_and_a_free_one_is(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    fd = open_locked(path)
-    assert not unlink_unless_locked(path)
-    os.close(fd)
-
-    assert unlink_unless_locked(path)
-    assert not unlink_unless_locked(path)
+from hubsync.store.lock import holder, is_still, open_locked
 
 
 def test_a_file_that_took_over_the_name_is_told_apart(tmp_path: Path) -> None:
