@@ -57,19 +57,25 @@ class Body:
                 if self._gathered >= options.block_bytes:
                     await self._flush()
         finally:
+            writing, self._writing = self._writing, None
+            if writing is not None:
+                await writing
             if self._blocks:
-                await self._flush()
-            if self._writing is not None:
-                await self._writing
+                await self._write(*self._gather())
 
     async def _flush(self) -> None:
-        if self._writing is not None:
-            await self._writing
+        """Write what is gathered, once the block before it is written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+        self._writing = asyncio.ensure_future(self._write(*self._gather()))
+
+    def _gather(self) -> tuple[list[bytes], int, int]:
         blocks, at, size = self._blocks, self._at, self._gathered
         self._blocks, self._gathered, self._at = [], 0, at + size
         self._run.bytes_fetched += size
         self._run.byte_at = asyncio.get_running_loop().time()
-        self._writing = asyncio.ensure_future(self._write(blocks, at, size))
+        return blocks, at, size
 
     async def _write(self, blocks: list[bytes], at: int, size: int) -> None:
         await self._run.disk(lambda: self._ingest.write(blocks, at))

@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from hubsync.model.spans import Span
@@ -61,7 +62,7 @@ class Download:
             try:
                 self._show(self._there(ingest))
                 await self._fill(ingest)
-                await self._run.disk(ingest.verify)
+                await self._verify(ingest)
                 self._show_hashed(self._fetch.want.size_bytes)
                 done = True
             except BlobCorruptError as error:
@@ -72,6 +73,12 @@ class Download:
                     ingest.abort()
             if done:
                 return ingest
+
+    async def _verify(self, ingest: Ingest) -> None:
+        if self._fetch.want.size_bytes <= self._run.options.whole_bytes_max:
+            ingest.verify()  # hashed as it came: no wait, so no thread
+        else:
+            await self._run.disk(ingest.verify)
 
     async def _begin(self) -> Ingest | HeldBlob:
         begin, want = self._run.blobs.begin, self._fetch.want
@@ -126,9 +133,8 @@ class Download:
                 self._show_hashed(0)
                 await self._pause(RetryLaterError(str(why) or "starting over"), ingest)
             except LongBodyError as error:
-                raise await self._run.disk(
-                    lambda e=error: ingest.reject(str(e))
-                ) from error  # type: ignore[misc]
+                reject = partial(ingest.reject, str(error))
+                raise await self._run.disk(reject) from error
 
     async def _lanes(self, ingest: Ingest) -> None:
         options, missing = self._run.options, ingest.missing()
@@ -139,8 +145,12 @@ class Download:
             bytes_min=left if whole else options.part_bytes_min,
             bytes_max=left if whole else options.part_bytes_max,
         )
+        if whole:
+            while (span := parts.take(1)) is not None:
+                await self._part(ingest, parts, span)
+            return
         fits = -(-left // options.part_bytes_min)
-        most = 1 if whole else min(options.connections_per_file_max, fits)
+        most = min(options.connections_per_file_max, fits)
         try:
             async with asyncio.TaskGroup() as tasks:
 
@@ -149,10 +159,9 @@ class Download:
 
                 lanes = Lanes(fetch_part, parts, Tuner(most), tasks)
                 lanes.widen()
-                if not whole:
-                    tasks.create_task(self._hash_along(ingest))
-                    tasks.create_task(lanes.tune(lambda: self._shown))
-                    tasks.create_task(self._checkpoints(ingest, lanes))
+                tasks.create_task(self._hash_along(ingest))
+                tasks.create_task(lanes.tune(lambda: self._shown))
+                tasks.create_task(self._checkpoints(ingest, lanes))
         except BaseExceptionGroup as errors:
             raise weightiest(errors) from None
 
