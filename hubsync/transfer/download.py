@@ -157,9 +157,9 @@ class Download:
                 async def fetch_part(span: Span) -> None:
                     await self._part(ingest, parts, span)
 
-                lanes = Lanes(fetch_part, parts, Tuner(most), tasks)
+                lanes = Lanes(fetch_part, parts, Tuner(most), tasks, self._arrived.set)
                 lanes.widen()
-                tasks.create_task(self._hash_along(ingest))
+                tasks.create_task(self._hash_along(ingest, lanes))
                 tasks.create_task(lanes.tune(lambda: self._shown))
                 tasks.create_task(self._checkpoints(ingest, lanes))
         except BaseExceptionGroup as errors:
@@ -220,14 +220,17 @@ class Download:
     def _forget_the_way(self) -> None:
         self._via = self._etag = None
 
-    async def _hash_along(self, ingest: Ingest) -> None:
+    async def _hash_along(self, ingest: Ingest, lanes: Lanes) -> None:
         """Hash behind the write head, so that the end is verified as it comes."""
-        size = self._fetch.want.size_bytes
-        while self._hashed < size:
+        while True:
             got = await self._run.hash(lambda: ingest.hash_ahead(HASH_BYTES))
             if got:
                 self._show_hashed(self._hashed + got)
                 continue
+            if lanes.over:
+                # Not "all is hashed": small blocks are hashed as they are
+                # written, which nobody counts here.  `verify` does the rest.
+                return
             await self._arrived.wait()
             self._arrived.clear()
 

@@ -17,9 +17,10 @@ class Lanes:
         parts: Parts,
         tuner: Tuner,
         tasks: asyncio.TaskGroup,
+        on_over: Callable[[], None],
     ) -> None:
         self._fetch_part, self._parts = fetch_part, parts
-        self._tuner, self._tasks = tuner, tasks
+        self._tuner, self._tasks, self._on_over = tuner, tasks, on_over
         self._open = 0
         self._over = asyncio.Event()
 
@@ -28,6 +29,11 @@ class Lanes:
         while self._open < self._tuner.lanes:
             self._open += 1
             self._tasks.create_task(self._lane())
+
+    @property
+    def over(self) -> bool:
+        """Whether all lanes have ended."""
+        return self._over.is_set()
 
     async def over_within(self, seconds: float) -> bool:
         """Whether all lanes have ended; waits that long for it."""
@@ -60,3 +66,4 @@ class Lanes:
             self._open -= 1
             if not self._open:
                 self._over.set()
+                self._on_over()

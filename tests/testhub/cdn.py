@@ -41,6 +41,8 @@ class Cdn:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         seen = Seen("cdn", request.method, request.raw_path, dict(request.headers))
         self._hub.log.add(seen)
+        for hook in self._hub.hooks:
+            hook(seen)
         if "Authorization" in request.headers or "Cookie" in request.headers:
             seen.notes.append("credentials were sent to the CDN")
         await asyncio.sleep(self._hub.pace.latency_s)

@@ -1,0 +1,458 @@
+"""Rows of the fault matrix that the store concerns, each by its number.
+
+Kills, power cuts and failing system calls have suites of their own; see
+`ELSEWHERE`.
+"""
+
+import hashlib
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.postgres import require_server
+from tests.pulling import Mirror
+from tests.testhub import Fault, HubRepo, Lfs, Seen, TestHub, Virtual
+from tests.upstream import test_fault_matrix_transfer
+from tests.upstream.cutting_proxy import CuttingProxy, When
+from tests.upstream.disks import JUMPING_CLOCK, LYING_FLOCK, TinyDisk, preloaded
+from tests.upstream.faulting import (
+    FILE,
+    MIB,
+    QuickMirror,
+    assert_sound,
+    parts,
+    quick_mirror,
+    tiny_repo,
+    whole,
+)
+
+PULL = (sys.executable, "-m", "hubsync", "pull")
+TEN_YEARS_S = 315_360_000
+# Rows that concern pull and store, and are shown by another suite.
+ELSEWHERE = {
+    1: "tests/simulation/test_kill.py",
+}
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, hub: TestHub) -> QuickMirror:
+    return quick_mirror(tmp_path / "mirror", hub)
+
+
+@pytest.fixture
+def repo(hub: TestHub) -> HubRepo:
+    return tiny_repo(hub)
+
+
+def test_f1_is_the_kill_suite_and_each_row_from_5_to_46_has_a_test() -> None:
+    names = [*dir(test_fault_matrix_transfer), *globals()]
+    rows = {
+        int(found[1]) for name in names if (found := re.match(r"test_f(\d+)_", name))
+    }
+    here = {5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 18, 19, 21, 22, 24}
+    assert here | set(range(25, 47)) <= rows | set(ELSEWHERE)
+    for path in ELSEWHERE.values():
+        assert Path(path).is_file()
+
+
+def on_disk(
+    mirror: Mirror, disk: TinyDisk, *args: str, **more: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command where it sees *disk*."""
+    return disk.run(
+        sys.executable, "-m", "hubsync", *args, env=mirror.environment(**more)
+    )
+
+
+def assert_one_clear_line(done: "subprocess.CompletedProcess[str]", code: int) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(re.findall("^hubsync: error: ", done.stderr, re.MULTILINE)) == 1
+
+
+def test_f5_a_full_disk_stops_the_pull_serves_what_is_held_and_goes_on_when_freed(
+    tmp_path: Path, hub: TestHub, repo: HubRepo
+) -> None:
+    hub.create_repo("acme/large").commit(
+        {f"{n}.bin": Lfs(Virtual(3_000_000, seed=n)) for n in range(4)}
+    )
+    with TinyDisk(tmp_path / "disk", "size=10m") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
+        assert_one_clear_line(on_disk(mirror, disk, "pull", "acme/large"), 7)
+        shown = on_disk(mirror, disk, "list")
+        assert "acme/tiny" in shown.stdout
+        assert "acme/large" not in shown.stdout
+        out = str(tmp_path / "out")
+        assert on_disk(mirror, disk, "checkout", "acme/tiny", out).returncode == 0
+        hub.log.clear()
+        disk.remount("size=64m")
+        done = on_disk(mirror, disk, "pull", "acme/large")
+        assert done.returncode == 0, done.stderr
+        assert hub.lfs_bytes_sent < 12_000_000, "what had come is not fetched again"
+        assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def test_f6_a_full_disk_below_the_catalog_harms_no_reader(
+    tmp_path: Path, hub: TestHub, repo: HubRepo
+) -> None:
+    repo.commit({f"{n}.txt": b"%d" % n * 50 for n in range(300)}, branch="many")
+    with TinyDisk(tmp_path / "disk", "size=4m") as disk:
+        url = f"sqlite:///{disk.path}/catalog.db"
+        mirror = quick_mirror(tmp_path / "store", hub, HUBSYNC_CATALOG__URL=url)
+        assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
+        _fill(disk)
+        done = on_disk(mirror, disk, "pull", "acme/tiny@many")
+        assert done.returncode in (1, 7), done.stderr
+        assert "Traceback" not in done.stderr
+        shown = on_disk(mirror, disk, "show", "acme/tiny")
+        assert shown.returncode == 0, shown.stderr
+        (disk.outside / "filler").unlink()
+        done = on_disk(mirror, disk, "pull", "acme/tiny@many")
+        assert done.returncode == 0, done.stderr
+        assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def _fill(disk: TinyDisk) -> None:
+    with (disk.outside / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def test_f7_no_inodes_left_is_said_so_and_can_be_resumed(
+    tmp_path: Path, hub: TestHub
+) -> None:
+    repo = hub.create_repo("acme/many")
+    repo.commit({f"{n}.txt": b"%d" % n * 9 for n in range(150)})
+    with TinyDisk(tmp_path / "disk", "size=64m,nr_inodes=120") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        done = on_disk(mirror, disk, "pull", "acme/many")
+        assert_one_clear_line(done, 7)
+        assert "inodes" in done.stderr
+        disk.remount("nr_inodes=5000")
+        done = on_disk(mirror, disk, "pull", "acme/many")
+        assert done.returncode == 0, done.stderr
+        assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def test_f8_a_file_that_may_not_get_so_large_fails_and_the_others_are_kept(
+    mirror: QuickMirror, repo: HubRepo, hub: TestHub
+) -> None:
+    done = subprocess.run(
+        [*PULL, "acme/tiny"],
+        env=mirror.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: _limit(resource.RLIMIT_FSIZE, 1_000_000),
+    )
+    assert_one_clear_line(done, 7)
+    hub.log.clear()
+    mirror.pull("acme/tiny")
+    assert whole(mirror)
+
+
+def _limit(what: int, value: int) -> None:
+    if what == resource.RLIMIT_FSIZE:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(what, (value, resource.getrlimit(what)[1]))
+
+
+def test_f9_few_open_files_are_enough_for_many(
+    mirror: QuickMirror, hub: TestHub
+) -> None:
+    repo = hub.create_repo("acme/many")
+    repo.commit({f"{n}.txt": b"%d" % n * 9 for n in range(200)} | {"w.bin": Lfs(FILE)})
+    mirror = quick_mirror(
+        mirror.root,
+        hub,
+        HUBSYNC_TRANSFER__MAX_CONNECTIONS="32",
+        HUBSYNC_TRANSFER__CONNECTIONS_PER_FILE="16",
+    )
+    done = subprocess.run(
+        [*PULL, "acme/many"],
+        env=mirror.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: _limit(resource.RLIMIT_NOFILE, 64),
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert len(mirror.blobs()) == 201
+
+
+def test_f10_a_store_that_became_read_only_answers_and_refuses_to_pull(
+    tmp_path: Path, hub: TestHub, repo: HubRepo
+) -> None:
+    with TinyDisk(tmp_path / "disk", "size=32m") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
+        disk.remount("ro")
+        done = on_disk(mirror, disk, "pull", "acme/tiny", "--force")
+        assert_one_clear_line(done, 1)
+        assert "read-only" in done.stderr
+        assert_one_clear_line(on_disk(mirror, disk, "gc"), 1)
+        for args in (["list"], ["show", "acme/tiny"], ["log", "acme/tiny"]):
+            assert on_disk(mirror, disk, *args).returncode == 0
+        out = str(tmp_path / "out")
+        assert on_disk(mirror, disk, "checkout", "acme/tiny", out).returncode == 0
+        disk.remount("rw")
+        assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def test_f12_each_of_1000_flipped_bits_is_found_and_healed(
+    mirror: QuickMirror, hub: TestHub
+) -> None:
+    chance = random.Random(12)
+    repo = hub.create_repo("acme/many")
+    repo.commit({f"{n}.txt": chance.randbytes(2000 + n) for n in range(500)})
+    mirror.pull("acme/many")
+    for _ in range(2):
+        for path in mirror.blobs().values():
+            _flip(path, chance.randrange(path.stat().st_size), chance.randrange(8))
+        done = mirror.run("verify", "--all", "--json")
+        assert done.returncode == 6
+        assert '"damaged": 500' in done.stdout or '"damaged":500' in done.stdout
+        assert mirror.blobs() == {}, "nothing damaged is served"
+        mirror.pull("acme/many")
+        assert len(mirror.blobs()) == 500
+    assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+def _flip(path: Path, at: int, bit: int) -> None:
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << bit]))
+    path.chmod(0o444)
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, 1000)
+
+
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("harm", [_truncate, _empty, Path.unlink])
+def test_f13_a_blob_that_is_cut_emptied_or_gone_is_fetched_again(
+    mirror: QuickMirror, repo: HubRepo, hub: TestHub, harm: Callable[[Path], None]
+) -> None:
+    mirror.pull("acme/tiny")
+    harm(mirror.blobs()[FILE.sha256])
+    hub.log.clear()
+    mirror.pull("acme/tiny")
+    assert whole(mirror)
+    assert hub.lfs_bytes_sent == FILE.size
+    assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+def test_f14_a_blob_is_not_to_be_overwritten_in_place(
+    mirror: QuickMirror, repo: HubRepo
+) -> None:
+    mirror.pull("acme/tiny")
+    for path in mirror.blobs().values():
+        assert path.stat().st_mode & 0o222 == 0
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        with pytest.raises(PermissionError):
+            mirror.blobs()[FILE.sha256].open("r+b")
+        return
+    path = mirror.blobs()[FILE.sha256]
+    os.chown(path, 65534, 65534)  # even its owner
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", f": >> {path.name}"],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "denied" in done.stderr
+    _flip(path, 5, 5)  # root may do all: then it is found
+    assert mirror.run("verify", "--all").returncode == 6
+    mirror.pull("acme/tiny")
+    assert whole(mirror)
+
+
+def test_f15_a_deleted_catalog_is_made_again_from_the_store(
+    mirror: QuickMirror, repo: HubRepo, hub: TestHub
+) -> None:
+    repo.tag("v1", repo.resolve("main") or "")
+    mirror.pull("acme/tiny", "v1")
+    mirror.pull("acme/tiny")
+    repo.commit({"config.json": b'{"v": 2}'})
+    mirror.pull("acme/tiny")
+    before = [mirror.json("show", f"acme/tiny@{ref}") for ref in ("main", "v1")]
+    for path in mirror.root.glob("catalog.db*"):
+        path.unlink()
+    done = mirror.run("db", "rebuild")
+    assert done.returncode == 0, done.stderr
+    assert [mirror.json("show", f"acme/tiny@{ref}") for ref in ("main", "v1")] == before
+    assert len(mirror.run("log", "acme/tiny", "--json").stdout.splitlines()) == 2
+    hub.log.clear()
+    mirror.pull("acme/tiny")
+    assert parts(hub) == []
+    assert mirror.run("gc").returncode == 0
+    assert whole(mirror)
+
+
+def test_f16_gc_after_an_old_catalog_was_put_back_loses_nothing(
+    mirror: QuickMirror, repo: HubRepo, hub: TestHub
+) -> None:
+    mirror.pull("acme/tiny")
+    backup = mirror.root.parent / "backup.db"
+    # The last connection to close has emptied the write-ahead log.
+    shutil.copyfile(mirror.root / "catalog.db", backup)
+    later = Virtual(700_000, seed=9)
+    repo.commit({"later.bin": Lfs(later)})
+    mirror.pull("acme/tiny")
+    for path in mirror.root.glob("catalog.db*"):
+        path.unlink()
+    shutil.copyfile(backup, mirror.root / "catalog.db")
+    done = mirror.run("gc")
+    assert done.returncode == 0, done.stderr
+    assert whole(mirror, later.content()), "its revision is recorded in the store"
+    hub.log.clear()
+    mirror.pull("acme/tiny")
+    assert mirror.json("verify", "--all")["damaged"] == 0
+    assert whole(mirror)
+
+
+def test_f18_a_flock_that_lies_costs_bandwidth_and_no_byte(
+    mirror: QuickMirror, repo: HubRepo, hub: TestHub, tmp_path: Path
+) -> None:
+    lying = preloaded(tmp_path, "flock", LYING_FLOCK)
+    hub.pace.rate_bytes_per_s = 2 * MIB
+    several = [
+        subprocess.Popen([*PULL, "acme/tiny", "-q"], env=mirror.environment(**lying))
+        for _ in range(3)
+    ]
+    codes = [one.wait(60) for one in several]
+    assert 0 in codes
+    assert_sound(mirror)
+    hub.pace.rate_bytes_per_s = None
+    mirror.pull("acme/tiny")
+    assert whole(mirror)
+    assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+def test_f19_gc_beside_pulls_takes_nothing_they_count_on(
+    mirror: QuickMirror, hub: TestHub
+) -> None:
+    chance = random.Random(19)
+    shared = Virtual(400_000, seed=19)
+    for number in range(6):
+        own = {f"{n}.txt": chance.randbytes(900) for n in range(20)}
+        hub.create_repo(f"acme/r{number}").commit({**own, "shared.bin": Lfs(shared)})
+    mirror.pull("acme/r0")
+    mirror.run("forget", "acme/r0", "--yes")
+    hub.pace.latency_s = 0.01
+    names = [f"acme/r{number}" for number in range(6)]
+    pulling = subprocess.Popen([*PULL, *names, "-q"], env=mirror.environment())
+    collected = 0
+    while pulling.poll() is None:
+        done = mirror.run("gc", "--json")
+        assert done.returncode in (0, 9), done.stderr
+        collected += done.returncode == 0
+    assert pulling.returncode == 0
+    assert mirror.run("gc").returncode == 0
+    for name in names:
+        assert mirror.json("show", name)["state"] == "complete"
+    assert mirror.json("verify", "--all")["damaged"] == 0
+    assert whole(mirror, shared.content())
+    assert collected, "gc has run beside them"
+
+
+@pytest.mark.parametrize(
+    "shifts", [(TEN_YEARS_S,), (-TEN_YEARS_S,), (0, TEN_YEARS_S, -TEN_YEARS_S, 3600)]
+)
+def test_f21_a_clock_that_is_wrong_or_jumps_deletes_nothing(
+    mirror: QuickMirror,
+    repo: HubRepo,
+    hub: TestHub,
+    tmp_path: Path,
+    shifts: tuple[int, ...],
+) -> None:
+    jumping = preloaded(tmp_path, "clock", JUMPING_CLOCK)
+    jumping["HUBTEST_SHIFTS"] = ",".join(map(str, shifts))
+    stalled = threading.Event()
+
+    def notice(seen: Seen) -> None:
+        if len(parts(hub)) >= 6:
+            stalled.set()
+
+    hub.hooks.append(notice)
+    hub.faults.add(Fault("stall", role="cdn", after=4, times=-1))
+    patient = {**jumping, "HUBSYNC_TRANSFER__READ_TIMEOUT": "2s"}
+    pulling = subprocess.Popen(
+        [*PULL, "acme/tiny", "-q"], env=mirror.environment(**patient)
+    )
+    assert stalled.wait(30)
+    done = mirror.run("gc", env=jumping)
+    assert done.returncode in (0, 9), done.stderr
+    hub.faults.clear()
+    assert pulling.wait(60) == 0
+    done = mirror.run("gc", env=jumping)
+    assert done.returncode in (0, 9), done.stderr
+    assert whole(mirror)
+    assert hub.lfs_bytes_sent <= FILE.size + 8 * MIB // 4, "no partial was deleted"
+    assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_f24_a_connection_to_postgresql_cut_in_any_commit_is_no_half_truth(
+    tmp_path: Path, hub: TestHub, repo: HubRepo, when: When
+) -> None:
+    server = require_server()
+    with server.database() as direct:
+        url = make_url(direct)
+        assert url.host
+        assert url.port
+        with CuttingProxy((url.host, url.port)) as proxy:
+            through = url.set(port=proxy.port).render_as_string(hide_password=False)
+            settings = {"HUBSYNC_CATALOG__URL": through}
+            quick_mirror(tmp_path / "first", hub, **settings).pull("acme/tiny")
+            proxy.when, store = when, 0
+            while True:
+                store += 1
+                repo.commit({"config.json": b"%d" % store})
+                mirror = quick_mirror(tmp_path / "first", hub, **settings)
+                proxy.commits, proxy.cuts, proxy.cut_at = 0, 0, store
+                code = mirror.run("pull", "acme/tiny").returncode
+                assert code in (0, 1, 5, 9)
+                cut, proxy.cut_at = proxy.cuts, None
+                assert mirror.pull("acme/tiny").commit.oid == repo.resolve("main")
+                assert mirror.json("show", "acme/tiny")["state"] == "complete"
+                logged = mirror.run("log", "acme/tiny", "--json").stdout.splitlines()
+                assert len(logged) == store + 1, "each version once"
+                if not cut:
+                    break
+            assert store >= 2, "there were commits to cut"
+            assert_sound(mirror)
+
+
+def test_what_is_left_of_a_blob_has_its_digest_at_any_time(
+    mirror: QuickMirror, repo: HubRepo
+) -> None:
+    mirror.pull("acme/tiny")
+    assert hashlib.sha256(FILE.content()).hexdigest() in mirror.blobs()
+    assert_sound(mirror)
