@@ -12,6 +12,9 @@ from hubsync.transfer.http import Reply
 from hubsync.transfer.options import TransferOptions
 from hubsync.transfer.run import Run
 
+# To copy so much into the kernel takes less time than to ask a thread to do it.
+INLINE_BYTES = 256 * 1024
+
 
 class LongBodyError(Exception):
     """More bytes came than the file, or the part of it, has."""
@@ -78,7 +81,10 @@ class Body:
         return blocks, at, size
 
     async def _write(self, blocks: list[bytes], at: int, size: int) -> None:
-        await self._run.disk(lambda: self._ingest.write(blocks, at))
+        if self._ingest.want.size_bytes <= INLINE_BYTES:
+            self._ingest.write(blocks, at)
+        else:
+            await self._run.disk(lambda: self._ingest.write(blocks, at))
         self._advanced(size)
 
     async def _receive(self) -> bytes:

@@ -31,8 +31,10 @@ _RESUMED = "What has arrived is kept, and the next pull goes on from there."
 class Download:
     """Carries out one `Fetch`."""
 
-    def __init__(self, fetch: Fetch, run: Run) -> None:
-        self._fetch, self._run = fetch, run
+    def __init__(
+        self, fetch: Fetch, run: Run, begun: Ingest | HeldBlob | None = None
+    ) -> None:
+        self._fetch, self._run, self._begun = fetch, run, begun
         self._name = f"{fetch.path} of {fetch.repo}"
         self._shown = -1  # bytes that progress was told of; -1: not started
         self._hashed = 0  # the same, of those that were hashed
@@ -82,7 +84,9 @@ class Download:
 
     async def _begin(self) -> Ingest | HeldBlob:
         begin, want = self._run.blobs.begin, self._fetch.want
-        ingest = await self._run.disk(lambda: begin(want, wait=False), _let_go)
+        ingest, self._begun = self._begun, None
+        if ingest is None:
+            ingest = await self._run.disk(lambda: begin(want, wait=False), let_go)
         return await self._begin_patiently() if ingest is None else ingest
 
     async def _begin_patiently(self) -> Ingest | HeldBlob:
@@ -109,7 +113,7 @@ class Download:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             job.add_done_callback(
-                lambda job: _let_go(None if job.exception() else job.result())
+                lambda job: let_go(None if job.exception() else job.result())
             )
             raise
 
@@ -308,6 +312,7 @@ class CorruptUpstreamError(BlobCorruptError):
         )
 
 
-def _let_go(ingest: Ingest | HeldBlob | None) -> None:
+def let_go(ingest: Ingest | HeldBlob | None) -> None:
+    """Nobody is there to go on with *ingest*."""
     if ingest is not None and not isinstance(ingest, HeldBlob):
         ingest.abort()

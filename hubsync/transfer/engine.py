@@ -4,16 +4,17 @@ import asyncio
 import os
 import resource
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from hubsync.ports.blobs import BlobCorruptError, BlobStore
+from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
-from hubsync.transfer.download import Download
+from hubsync.transfer.download import Download, let_go
 from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
 from hubsync.transfer.groups import Groups
 from hubsync.transfer.http import Courier, new_session
@@ -24,7 +25,8 @@ from hubsync.transfer.slots import Slots
 
 __all__ = ["Engine", "Fetch", "FetchReport"]
 
-DISK_THREADS = 8
+DISK_THREADS = 4
+FEW = 16  # small files that are begun at once
 STALL_LOOK_S = 1.0
 _FILES_KEPT_FREE = 40  # of the process's open files: the catalog, the log, stdio
 # The fault of one file: the others go on, and this one is told at the end.
@@ -83,7 +85,7 @@ class Engine:
             slots=Slots(connections),
         )
         run.byte_at = asyncio.get_running_loop().time()
-        groups = Groups(publish, self._progress, open_max=self._files)
+        groups = Groups(publish, self._progress, open_max=2 * self._files)
         failures: list[BaseException] = []
         publishing = asyncio.create_task(groups.run())
         fetching = asyncio.create_task(
@@ -144,21 +146,60 @@ class _Files:
             for _ in range(large):
                 tasks.create_task(self._work_off(self._large))
             for _ in range(min(len(self._small), max(most, 1))):
-                tasks.create_task(self._work_off(self._small))
+                tasks.create_task(self._work_off_small())
 
     async def _work_off(self, waiting: deque[Fetch]) -> None:
         while waiting:
-            fetch = waiting.popleft()
             await self._groups.room()
-            try:
-                blob = await Download(fetch, self._run).run_to_end()
-            except _OF_ONE_FILE as error:
+            if waiting:
+                await self._fetch(waiting.popleft(), None)
+            else:
                 self._groups.leave()
-                self._failures.append(error)
-                if len(self._failures) > 1:
-                    self._run.progress.note(str(error))
-                continue
+
+    async def _work_off_small(self) -> None:
+        """As above, where each begin is too little to ask a thread for."""
+        connections = self._run.options.connections_max
+        while self._small:
+            # No more than each worker's share of the room: two that wait for the
+            # rest of theirs would wait for ever.
+            most = min(self._groups.open_max // connections, FEW)
+            few = max(min(len(self._small) // connections, most), 1)
+            batch = [self._small.popleft() for _ in range(few)]
+            for _ in batch:
+                await self._groups.room()
+            begun = await self._run.disk(partial(self._begin, batch), _let_all_go)
+            left = deque(zip(batch, begun, strict=True))
+            try:
+                while left:
+                    await self._fetch(*left.popleft())
+            finally:
+                _let_all_go([ingest for _, ingest in left])
+
+    def _begin(self, batch: Iterable[Fetch]) -> list[Ingest | HeldBlob | None]:
+        begun: list[Ingest | HeldBlob | None] = []
+        try:
+            for one in batch:
+                begun.append(self._run.blobs.begin(one.want, wait=False))  # noqa: PERF401 - kept for the way out
+        except BaseException:
+            _let_all_go(begun)
+            raise
+        return begun
+
+    async def _fetch(self, fetch: Fetch, begun: Ingest | HeldBlob | None) -> None:
+        try:
+            blob = await Download(fetch, self._run, begun).run_to_end()
+        except _OF_ONE_FILE as error:
+            self._groups.leave()
+            self._failures.append(error)
+            if len(self._failures) > 1:
+                self._run.progress.note(str(error))
+        else:
             self._groups.add(fetch.path, blob)
+
+
+def _let_all_go(begun: Iterable[Ingest | HeldBlob | None]) -> None:
+    for one in begun:
+        let_go(one)
 
 
 async def _watch_for_stall(run: Run) -> None:

@@ -24,7 +24,8 @@ class Groups:
         self._arrived: list[tuple[str, Ingest | HeldBlob]] = []
         self._wake = asyncio.Event()
         self._closed = False
-        self._room = asyncio.Semaphore(2 * open_max)
+        self.open_max = open_max
+        self._room = asyncio.Semaphore(open_max)
 
     async def room(self) -> None:
         """Wait until one more ingest may be open."""
