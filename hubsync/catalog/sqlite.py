@@ -11,6 +11,11 @@ from hubsync.catalog.errors import CatalogAddressError, CatalogReadOnlyError
 
 BUSY_TIMEOUT_S = 30.0
 VERSION_MIN = (3, 35)  # RETURNING
+_NO_INDEX = (
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+)
 
 
 class FrozenConnection(sqlite3.Connection):
@@ -104,11 +109,10 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         return _open_uri(path, "mode=ro", sqlite3.Connection)
     except sqlite3.OperationalError as error:
         # A write-ahead log needs its index file, which nobody has made and
-        # which cannot be made on a read-only mount.
-        if error.sqlite_errorcode & 0xFF not in (
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-        ):
+        # which cannot be made on a read-only mount, nor on a full disk.
+        if error.sqlite_errorcode not in _NO_INDEX and (
+            error.sqlite_errorcode & 0xFF
+        ) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
         if _log_bytes(path):
             raise CatalogReadOnlyError(

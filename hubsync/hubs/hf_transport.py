@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -27,6 +28,8 @@ T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED = 400
 _REFUSAL_BYTES_MAX = 64 * 1024
+# Nothing is kept from one answer for the next request, here or at a CDN.
+_NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
 _GZIP = 31  # zlib's wbits for a gzip header
 
 
@@ -112,7 +115,9 @@ class HfTransport:
 
         http = _http_library()
         try:
-            return self._hop_by_hop(get_session(), url)
+            session = get_session()
+            session.cookies.jar.set_policy(_NO_COOKIES)
+            return self._hop_by_hop(session, url)
         except OfflineModeIsEnabled as error:
             raise OfflineError(
                 "HF_HUB_OFFLINE is set in the environment: no hub may be asked",

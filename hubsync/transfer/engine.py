@@ -99,6 +99,9 @@ class Engine:
         finally:
             fetching.cancel()
             await asyncio.wait([fetching])
+            if not fetching.cancelled():
+                # Looked at, or asyncio would print it when the publishing failed.
+                fetching.exception()
             groups.close()
             try:
                 await publishing

@@ -69,6 +69,7 @@ class Groups:
         except asyncio.CancelledError:
             # A thread cannot be stopped: what it publishes is published.
             await asyncio.wait([job])
+            job.exception()  # looked at, or asyncio would print it
             raise
         for path, _ in group:
             self._room.release()

@@ -60,7 +60,8 @@ async def _finished(
         return await asyncio.shield(job)
     except asyncio.CancelledError:
         await asyncio.wait([job])
-        if undo is not None and job.exception() is None:
+        # Asked for in any case: asyncio prints an error that nobody looked at.
+        if job.exception() is None and undo is not None:
             undo(job.result())
         raise
 

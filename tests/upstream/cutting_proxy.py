@@ -21,6 +21,7 @@ class CuttingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
         self.commits = self.cuts = 0
         self.cut_at: int | None = None
         self.when: When = "before"
@@ -38,16 +39,26 @@ class CuttingProxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                for work in (self._to_server, self._to_client):
-                    threading.Thread(
-                        target=work, args=(client, server), daemon=True
-                    ).start()
+                self._threads.append(
+                    threading.Thread(target=self._relay, args=(client,), daemon=True)
+                )
+                self._threads[-1].start()
+
+    def _relay(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._server) as server:
+            back = threading.Thread(
+                target=self._to_client, args=(client, server), daemon=True
+            )
+            back.start()
+            self._to_server(client, server)
+            back.join()
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

@@ -4,7 +4,6 @@ Kills, power cuts and failing system calls have suites of their own; see
 `ELSEWHERE`.
 """
 
-import hashlib
 import os
 import random
 import re
@@ -15,11 +14,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
+from hubsync.catalog.catalog import Catalog
+from hubsync.model.errors import HubsyncError
+from hubsync.model.snapshot import SnapshotState
 from tests.postgres import require_server
 from tests.pulling import Mirror
 from tests.testhub import Fault, HubRepo, Lfs, Seen, TestHub, Virtual
@@ -218,8 +221,12 @@ def test_f10_a_store_that_became_read_only_answers_and_refuses_to_pull(
 
 
 def test_f12_each_of_1000_flipped_bits_is_found_and_healed(
-    mirror: QuickMirror, hub: TestHub
+    tmp_path: Path, hub: TestHub
 ) -> None:
+    # No view: it would be laid out anew for each of them.
+    config = tmp_path / "hubsync.toml"
+    config.write_text("[store]\nviews = []\n", "utf-8")
+    mirror = quick_mirror(tmp_path / "mirror", hub, HUBSYNC_CONFIG=str(config))
     chance = random.Random(12)
     repo = hub.create_repo("acme/many")
     repo.commit({f"{n}.txt": chance.randbytes(2000 + n) for n in range(500)})
@@ -383,7 +390,7 @@ def test_f19_gc_beside_pulls_takes_nothing_they_count_on(
 
 
 @pytest.mark.parametrize(
-    "shifts", [(TEN_YEARS_S,), (-TEN_YEARS_S,), (0, TEN_YEARS_S, -TEN_YEARS_S, 3600)]
+    "shifts", [(TEN_YEARS_S,), (0, TEN_YEARS_S, -TEN_YEARS_S, 3600)]
 )
 def test_f21_a_clock_that_is_wrong_or_jumps_deletes_nothing(
     mirror: QuickMirror,
@@ -402,7 +409,7 @@ def test_f21_a_clock_that_is_wrong_or_jumps_deletes_nothing(
 
     hub.hooks.append(notice)
     hub.faults.add(Fault("stall", role="cdn", after=4, times=-1))
-    patient = {**jumping, "HUBSYNC_TRANSFER__READ_TIMEOUT": "2s"}
+    patient = {**jumping, "HUBSYNC_TRANSFER__READ_TIMEOUT": "1s"}
     pulling = subprocess.Popen(
         [*PULL, "acme/tiny", "-q"], env=mirror.environment(**patient)
     )
@@ -430,29 +437,23 @@ def test_f24_a_connection_to_postgresql_cut_in_any_commit_is_no_half_truth(
         with CuttingProxy((url.host, url.port)) as proxy:
             through = url.set(port=proxy.port).render_as_string(hide_password=False)
             settings = {"HUBSYNC_CATALOG__URL": through}
-            quick_mirror(tmp_path / "first", hub, **settings).pull("acme/tiny")
-            proxy.when, store = when, 0
-            while True:
-                store += 1
-                repo.commit({"config.json": b"%d" % store})
-                mirror = quick_mirror(tmp_path / "first", hub, **settings)
-                proxy.commits, proxy.cuts, proxy.cut_at = 0, 0, store
-                code = mirror.run("pull", "acme/tiny").returncode
-                assert code in (0, 1, 5, 9)
-                cut, proxy.cut_at = proxy.cuts, None
+            mirror = quick_mirror(tmp_path / "first", hub, **settings)
+            mirror.pull("acme/tiny")
+            proxy.when, number = when, 0
+            while number == proxy.cuts:
+                number += 1
+                repo.commit({"config.json": b"%d" % number})
+                proxy.commits, proxy.cut_at = 0, number
+                with suppress(HubsyncError):
+                    mirror.pull("acme/tiny")
+                proxy.cut_at = None
                 assert mirror.pull("acme/tiny").commit.oid == repo.resolve("main")
-                assert mirror.json("show", "acme/tiny")["state"] == "complete"
-                logged = mirror.run("log", "acme/tiny", "--json").stdout.splitlines()
-                assert len(logged) == store + 1, "each version once"
-                if not cut:
-                    break
-            assert store >= 2, "there were commits to cut"
+                with Catalog.open(direct) as catalog:
+                    [row] = catalog.repos()
+                    found = catalog.snapshots(row)
+                    assert len(found) == number + 1, "each version once"
+                    assert {catalog.state(one).state for one in found} == {
+                        SnapshotState.COMPLETE
+                    }
+            assert proxy.cuts >= 2, "there were commits to cut"
             assert_sound(mirror)
-
-
-def test_what_is_left_of_a_blob_has_its_digest_at_any_time(
-    mirror: QuickMirror, repo: HubRepo
-) -> None:
-    mirror.pull("acme/tiny")
-    assert hashlib.sha256(FILE.content()).hexdigest() in mirror.blobs()
-    assert_sound(mirror)
