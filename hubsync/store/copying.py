@@ -20,7 +20,7 @@ class Copier:
     def __init__(self, blobs: LocalBlobs, *, link: bool) -> None:
         self._blobs = blobs
         self._link = self._reflinks = link
-        self.hard_links = 0
+        self.hard_links = self.copies = 0
 
     def place(self, folder: int, name: str, digest: Digest) -> None:
         """Make *name* in *folder* the blob.
@@ -32,6 +32,7 @@ class Copier:
             if self._share(folder, name, source, digest):
                 found = read_sha256(source)
             else:
+                self.copies += 1
                 with os.fdopen(_create(folder, name), "wb", buffering=0) as file:
                     found = read_sha256(source, copy_to=file)
         if found != digest.hex:

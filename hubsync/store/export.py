@@ -87,12 +87,16 @@ def write_folder(
         copier = Copier(blobs, link=link)
         for file in todo:
             _write(top, file, copier)
+        elsewhere = os.fstat(top).st_dev != blobs.root.path.stat().st_dev
     return ExportReport(
         files=len(files),
         bytes=sum(file.size_bytes for file in files),
         pointers=sum(file.pointer is not None for file in files),
         unchanged=len(files) - len(todo),
-        warnings=tuple(_warnings(entries, files, copier)),
+        warnings=(
+            *_warnings(entries, files),
+            *_link_warnings(copier, link=link, elsewhere=elsewhere),
+        ),
     )
 
 
@@ -245,9 +249,7 @@ def _write(top: int, file: _File, copier: Copier) -> None:
         os.rename(TEMPORARY, name, src_dir_fd=top, dst_dir_fd=folder)
 
 
-def _warnings(
-    entries: Sequence[HeldEntry], files: Sequence[_File], copier: Copier
-) -> Iterator[str]:
+def _warnings(entries: Sequence[HeldEntry], files: Sequence[_File]) -> Iterator[str]:
     odd = [
         one.entry.path
         for one, file in zip(entries, files, strict=True)
@@ -259,6 +261,16 @@ def _warnings(
             f"{len(odd)} pointers were committed in another spelling than git-lfs's "
             f"own, which git would keep, for example {odd[0]}"
         )
+
+
+def _link_warnings(copier: Copier, *, link: bool, elsewhere: bool) -> Iterator[str]:
+    if link and copier.copies:
+        why = (
+            "the folder is on another file system than the store"
+            if elsewhere
+            else "this file system shares no bytes between files"
+        )
+        yield f"{copier.copies} files were copied, not linked: {why}"
     if copier.hard_links:
         yield (
             f"{copier.hard_links} files are hard links into the store and read-only: "
