@@ -45,7 +45,8 @@ class Cdn:
             hook(seen)
         if "Authorization" in request.headers or "Cookie" in request.headers:
             seen.notes.append("credentials were sent to the CDN")
-        await asyncio.sleep(self._hub.pace.latency_s)
+        if self._hub.pace.latency_s:
+            await asyncio.sleep(self._hub.pace.latency_s)
         fault = self._hub.faults.take(
             "cdn", request.method, request.raw_path, request.headers
         )

@@ -76,7 +76,8 @@ class HubServer:
             seen.notes.append("a cookie came back to the hub")
         if self._hub.sets_cookies:
             limit["Set-Cookie"] = "session=1; Path=/"
-        await asyncio.sleep(self._hub.pace.latency_s)
+        if self._hub.pace.latency_s:
+            await asyncio.sleep(self._hub.pace.latency_s)
         fault = self._hub.faults.take(
             "hub", request.method, request.raw_path, request.headers
         )
