@@ -34,25 +34,23 @@ def clean_leftovers(root: StoreRoot, partial_kept_s: float = PARTIAL_KEPT_S) -> 
 
 def _drop_partials(folder: Path, oldest_s: float) -> None:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):  # a file that was to replace a journal
-            if _is_older(path, oldest_s):
-                path.unlink(missing_ok=True)
-            continue
-        partial = path.with_name(path.name.removesuffix(SUFFIX))
-        if partial != path and partial.exists():
-            continue  # goes with its partial
         if path.is_file() and _is_older(path, oldest_s):
-            _drop_partial(partial, oldest_s)
+            _drop_partial(path, oldest_s)
 
 
-def _drop_partial(partial: Path, oldest_s: float) -> None:
-    """Delete *partial* and its journal, or only a journal that was left alone.
+def _drop_partial(path: Path, oldest_s: float) -> None:
+    """Delete *path*, which is a partial, its journal, or what was to become that.
 
-    The partial's lock is the journal's as well, so it is made where it lacks.
+    The partial's lock is the lock of all three, so it is made where it lacks.
     """
+    is_half = path.name.startswith(".")
+    name = path.name.removeprefix(".").removesuffix(".tmp") if is_half else path.name
+    partial = path.with_name(name.removesuffix(SUFFIX))
     with _locked(partial) as is_mine:
         if not is_mine:
             return
+        if is_half:
+            path.unlink(missing_ok=True)
         # Somebody may have gone on with it and let go before we had the lock.
         if _is_older(partial, oldest_s) or not partial.stat().st_size:
             # The journal first: alone it would speak for the next partial.
