@@ -114,6 +114,20 @@ def test_opening_for_reading_writes_nothing(root: StoreRoot) -> None:
     assert not root.trash.exists()
 
 
+def test_the_views_have_a_lock_of_their_own(root: StoreRoot) -> None:
+    with (
+        root.lock_exclusive(),
+        root.lock_views(0),
+        root.lock_views(0),
+        pytest.raises(StoreBusyError, match="views"),
+    ):
+        root.lock_views(0.01, alone=True).__enter__()
+    with root.lock_views(0, alone=True), pytest.raises(StoreBusyError):
+        root.lock_views(0.01).__enter__()
+    with root.lock_views(0):
+        assert StoreRoot.open(root.path, create=True) == root
+
+
 def test_many_may_hold_the_lock_shared(root: StoreRoot) -> None:
     with root.lock_shared(), root.lock_shared():
         pass
