@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hubsync.model.digest import Descriptor, Digest
-from hubsync.ports.blobs import BlobNotFoundError, HeldBlob, StoreReadOnlyError
+from hubsync.ports.blobs import (
+    BlobNotFoundError,
+    HeldBlob,
+    Ingest,
+    StoreReadOnlyError,
+)
 from hubsync.store.disk import check_room, explained, sync_folder
 from hubsync.store.groups import publish
 from hubsync.store.ingest import LocalIngest
@@ -56,10 +61,12 @@ class LocalBlobs:
             raise
         return ingest
 
-    def publish(self, ingests: Sequence[LocalIngest]) -> None:
+    def publish(self, ingests: Sequence[Ingest]) -> None:
         """As `BlobStore.publish`."""
         self._require_writable()
-        publish(self._shelf, ingests)
+        ours = [one for one in ingests if isinstance(one, LocalIngest)]
+        assert len(ours) == len(ingests), "a store publishes what it began"
+        publish(self._shelf, ours)
 
     def has(self, digest: Digest, size_bytes: int | None = None) -> bool:
         held_bytes = self._shelf.size(digest)
