@@ -7,6 +7,7 @@ both 1.x and 2.x; those differ in the HTTP library they bring along.
 
 import asyncio
 import importlib
+import socket
 import ssl
 import threading
 import time
@@ -23,6 +24,7 @@ from hubsync import __version__
 from hubsync.hubs.options import HubOptions
 from hubsync.model.errors import OfflineError, UsageError
 from hubsync.ports.hub import HubAnswerError, UnavailableError
+from hubsync.wire.addresses import is_public, parse_address
 
 T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -169,7 +171,11 @@ class HfTransport:
         target = joined(url, location)
         here, there = _origin(url), _origin(target)
         if here and there and there[0] in ("https", here[0]):
-            return target
+            home = _origin(self._endpoint)
+            assert home, "checked at birth"
+            # Into our own network only if the hub itself is there.
+            if there[1] == home[1] or _is_public(there) or not _is_public(home):
+                return target
         raise self._astray(location)
 
     def _astray(self, location: str) -> HubAnswerError:
@@ -220,6 +226,20 @@ def _origin(url: str) -> tuple[str, str, int] | None:
     except (KeyError, ValueError):
         return None
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
+
+
+def _is_public(origin: tuple[str, str, int]) -> bool:
+    """Whether every address that the host has is of the internet."""
+    _, host, port = origin
+    literal = parse_address(host)
+    if literal is not None:
+        return is_public(literal)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return True  # the request will say so, or a proxy knows the name
+    addresses = [parse_address(str(one[4][0])) for one in found]
+    return all(address is not None and is_public(address) for address in addresses)
 
 
 def _decoded(data: bytearray, encoding: str, ceiling: int) -> bytes:

@@ -17,7 +17,7 @@ from hubsync.ports.progress import Progress
 from hubsync.transfer.download import Download, let_go
 from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
 from hubsync.transfer.groups import Groups
-from hubsync.transfer.http import Courier, new_session
+from hubsync.transfer.http import Courier, Session
 from hubsync.transfer.limiter import RateLimiter
 from hubsync.transfer.options import TransferOptions
 from hubsync.transfer.run import Run, weightiest
@@ -46,7 +46,7 @@ class Engine:
         self._files = max((_open_files_max() - _FILES_KEPT_FREE) // 3, 2)
 
     async def __aenter__(self) -> Self:
-        self._session = new_session(self._options)
+        self._session = Session(self._options)
         self._disk_pool = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._hash_pool = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
         return self
@@ -75,7 +75,7 @@ class Engine:
         """
         connections = min(self._options.connections_max, self._files)
         run = Run(
-            courier=Courier(self._session, self._options, self._progress.note),
+            courier=Courier(self._session, self._options),
             blobs=self._blobs,
             options=replace(self._options, connections_max=connections),
             limiter=self._limiter,

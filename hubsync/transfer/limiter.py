@@ -1,6 +1,13 @@
 """Waiting that all downloads of a run share."""
 
 import asyncio
+from collections.abc import Mapping
+
+from hubsync.ports.hub import UnavailableError
+from hubsync.transfer.options import TransferOptions
+from hubsync.wire.hf import parse_rate_limit, parse_wait_s
+
+_TOO_MANY = 429
 
 
 class RateLimiter:
@@ -20,18 +27,60 @@ class RateLimiter:
             await asyncio.sleep(self._free_at - now)
 
 
-class Gate:
-    """Closed while the hub wants silence: one 429 is told to all, not met by all."""
+class Gates:
+    """Closed while a hub wants silence: one 429 is told to all, not met by all.
 
-    def __init__(self) -> None:
-        self._opens_at = 0.0
+    A hub counts by buckets (``"resolvers";r=0;t=55``); which of our requests fall
+    into which it tells with its answers.
+    """
 
-    def close(self, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._opens_at = max(self._opens_at, now + seconds)
+    def __init__(self, options: TransferOptions) -> None:
+        self._options = options
+        self._buckets: dict[tuple[str, str], str] = {}  # (host, kind) -> bucket
+        self._opens_at: dict[tuple[str, str], float] = {}  # (host, bucket)
+        self._refusals: dict[tuple[str, str], int] = {}  # in a row, without a time
 
-    async def passed(self) -> None:
-        """Wait until it is open, also if it is closed again meanwhile."""
+    @property
+    def quiet_until(self) -> float:
+        """Loop time until which silence is what a hub asked for."""
+        return max(self._opens_at.values(), default=0.0)
+
+    async def passed(self, host: str, kind: str) -> None:
+        """Wait until a request of this *kind* may be sent to *host*.
+
+        Raises:
+            UnavailableError: that takes longer than we are ready to wait.
+        """
         clock = asyncio.get_running_loop().time
-        while (wait := self._opens_at - clock()) > 0:  # noqa: ASYNC110 - a time, no event
+        while (wait := self._opens_at.get(self._key(host, kind), 0.0) - clock()) > 0:
+            if wait > self._options.rate_limit_wait_max_s:
+                raise UnavailableError(
+                    f"{host} limits the rate of requests for another {wait:.0f} s",
+                    hint="Try again later, or log in with `hf auth login`: accounts "
+                    "have higher limits.",
+                )
             await asyncio.sleep(wait)
+
+    def saw(
+        self, host: str, kind: str, status: int, headers: Mapping[str, str]
+    ) -> None:
+        """Learn from an answer's *headers* (names in lower case)."""
+        limit = parse_rate_limit(headers.get("ratelimit", ""))
+        if limit is not None:
+            self._buckets[host, kind] = limit.bucket
+        key = self._key(host, kind)
+        refused = status == _TOO_MANY
+        used_up = limit is not None and limit.remaining == 0
+        if not (refused or used_up):
+            self._refusals.pop(key, None)
+            return
+        wait = parse_wait_s(headers)
+        if wait is None:
+            self._refusals[key] = self._refusals.get(key, 0) + 1
+            longest = self._options.backoff_base_s * 2.0 ** (self._refusals[key] - 1)
+            wait = min(longest, self._options.backoff_max_s)
+        opens_at = asyncio.get_running_loop().time() + wait
+        self._opens_at[key] = max(self._opens_at.get(key, 0.0), opens_at)
+
+    def _key(self, host: str, kind: str) -> tuple[str, str]:
+        return host, self._buckets.get((host, kind), kind)
