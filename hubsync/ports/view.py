@@ -44,4 +44,7 @@ class View(Protocol):
     def remove(
         self, repo: RepoId, commit: str | None, refs: Sequence[RefName] = ()
     ) -> None:
-        """Take out one snapshot and *refs*, or (commit None) the whole repo."""
+        """Take out one snapshot and *refs*, or (commit None) the whole repo.
+
+        Other refs to that snapshot go, too: they would lead nowhere.
+        """

@@ -42,7 +42,5 @@ def forget(
 
 
 def _lay_out_whole(catalog: Catalog, views: Sequence[View], row: RepoRow) -> None:
-    refs = catalog.refs(row)
     for snapshot in catalog.snapshots(row):
-        ours = [ref.name for ref in refs if ref.commit == snapshot.commit.oid]
-        lay_out_again(catalog, views, row, snapshot, ours)
+        lay_out_again(catalog, views, row, snapshot)

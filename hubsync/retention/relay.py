@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
-from hubsync.model.revision import RefName
 from hubsync.ports.view import View, ViewSnapshot
 
 
@@ -13,9 +12,9 @@ def lay_out_again(
     views: Sequence[View],
     row: RepoRow,
     snapshot: SnapshotRow,
-    refs: Sequence[RefName] = (),
 ) -> None:
-    """Lay out what is held of *snapshot* now, then move *refs* to it."""
+    """Lay out what is held of *snapshot* now, then move the refs to it."""
+    refs = [ref.name for ref in catalog.refs(row) if ref.commit == snapshot.commit.oid]
     entries = catalog.entries(snapshot)
     state = catalog.state(snapshot).state
     for view in views:

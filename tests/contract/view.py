@@ -129,6 +129,19 @@ class ViewContract:
         assert not view.path(REPO, COMMIT).exists()
         assert files_in(view.path(REPO, OTHER_COMMIT)) == {"shared": README}
 
+    def test_no_ref_is_left_that_leads_nowhere(
+        self, view: View, store: BlobStore
+    ) -> None:
+        """As a pull killed before it moved the ref leaves one to an older commit."""
+        one = hold(store, plain("a", README), README)
+        old, deep = RefName.branch("old"), RefName.branch("deep/er")
+        view.checkout(snapshot([one], refs=(MAIN, deep)))
+        view.checkout(snapshot([one], commit=OTHER_COMMIT, refs=(old,)))
+        refs = view.path(REPO, COMMIT).parents[1] / "refs"
+        view.remove(REPO, COMMIT)
+
+        assert files_in(refs) == {"old": OTHER_COMMIT.encode()}
+
     def test_removing_a_repo_leaves_its_neighbours(
         self, view: View, store: BlobStore
     ) -> None:

@@ -27,7 +27,12 @@ from hubsync.ports.view import ViewSnapshot
 from hubsync.store.disk import explained, make_folders, sync_folder, write_durably
 from hubsync.store.layout import StoreRoot
 from hubsync.store.lock import open_locked
-from hubsync.store.views.hf_refs import clear_the_way, drop_ref, is_without_refs
+from hubsync.store.views.hf_refs import (
+    clear_the_way,
+    drop_ref,
+    drop_refs_to,
+    is_without_refs,
+)
 from hubsync.store.views.links import (
     SnapshotLinks,
     drop_unused_blobs,
@@ -86,8 +91,9 @@ class HfCacheView:
             return
         with explained(folder), self._staging(repo) as staging:
             for ref in refs:
-                drop_ref(folder / "refs", ref)
+                drop_ref(folder / "refs", folder / "refs" / ref.short)
             if commit is not None:
+                drop_refs_to(folder / "refs", commit)
                 (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
                 snapshot = self.path(repo, commit)
                 if snapshot.is_dir():

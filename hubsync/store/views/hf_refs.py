@@ -5,8 +5,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from hubsync.model.revision import RefName
-
 
 def clear_the_way(path: Path, top: Path) -> None:
     """Refs ``a`` and ``a/b`` cannot both be files: the one moved last stays.
@@ -23,9 +21,8 @@ def clear_the_way(path: Path, top: Path) -> None:
         shutil.rmtree(path)
 
 
-def drop_ref(top: Path, ref: RefName) -> None:
-    """Take the ref's file out, and folders that only it needed."""
-    path = top / ref.short
+def drop_ref(top: Path, path: Path) -> None:
+    """Take the ref's file at *path* out, and folders that only it needed."""
     with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
         path.unlink()
     for parent in path.parents:
@@ -35,6 +32,19 @@ def drop_ref(top: Path, ref: RefName) -> None:
             parent.rmdir()
         except OSError:
             break  # other refs are in it, or it never was
+
+
+def drop_refs_to(top: Path, commit: str) -> None:
+    """Take out every ref to *commit*, whatever the catalog says they point to.
+
+    A pull that was killed after it had published, and before it moved the ref
+    here, leaves an older commit behind it.
+    """
+    for folder, _, files in os.walk(top):
+        for name in files:
+            path = Path(folder, name)
+            if path.read_bytes() == commit.encode():
+                drop_ref(top, path)
 
 
 def is_without_refs(top: Path) -> bool:
