@@ -168,6 +168,17 @@ def held(session: Session, digests: Iterable[Digest]) -> dict[Digest, int]:
     return found
 
 
+def held_between(session: Session, first: Digest, last: Digest) -> set[Digest]:
+    columns = select(blobs.c.sha256).where(
+        # Not BETWEEN: PostgreSQL does not read a collation inside of it.
+        blobs.c.held == true(),
+        blobs.c.sha256 >= first.hex,
+        blobs.c.sha256 <= last.hex,
+    )
+    with session.reading() as connection:
+        return {Digest(hexadecimal) for hexadecimal in connection.scalars(columns)}
+
+
 def held_by_git_oid(session: Session, oids: Iterable[GitOid]) -> dict[GitOid, HeldBlob]:
     columns = select(blobs.c.key, blobs.c.size, blobs.c.sha256)
     found = {}

@@ -270,6 +270,10 @@ class Catalog:
         """Those of *digests* that the store holds, and how long they are."""
         return blobs.held(self._session, digests)
 
+    def held_between(self, first: Digest, last: Digest) -> set[Digest]:
+        """What the store holds from *first* to *last*: for many in a row."""
+        return blobs.held_between(self._session, first, last)
+
     def held_by_git_oid(self, oids: Iterable[GitOid]) -> dict[GitOid, HeldBlob]:
         """The held ones among plain blobs."""
         return blobs.held_by_git_oid(self._session, oids)

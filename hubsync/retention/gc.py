@@ -27,6 +27,7 @@ from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
 from hubsync.ports.trash import Trash, Trashed
 
 BATCH = 2000  # blobs decided in one transaction: others wait for it
+LOOK = 10_000  # files compared with the catalog at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +151,12 @@ class _Gc:
 
     def _strays(self) -> Iterator[tuple[Digest, int]]:
         youngest_s = self.now_s - self.options.grace_s
-        for batch in chunks(self.blobs.digests(), BATCH):
-            needed = self.catalog.needed(batch, self.dead)
-            for digest in batch:
+        for batch in chunks(self.blobs.digests(), LOOK):
+            # One range for what stands in a row; few of them are not held.
+            held = self.catalog.held_between(min(batch), max(batch))
+            unknown = [digest for digest in batch if digest not in held]
+            needed = self.catalog.needed(unknown, self.dead)
+            for digest in unknown:
                 if digest in needed:
                     continue
                 if digest in self.also_needed:

@@ -64,6 +64,15 @@ def test_held_blobs_are_found_by_digest_and_by_git_id(catalog: Catalog) -> None:
     }
 
 
+def test_held_blobs_are_found_by_range(catalog: Catalog) -> None:
+    contents = [b"%d" % n for n in range(10)]
+    catalog.record_blobs([held(content) for content in contents[:9]])
+    publish(catalog, 1, [lfs("a", contents[9])])
+    ordered = sorted(Digest.of(content) for content in contents[:9])
+    assert catalog.held_between(ordered[2], ordered[5]) == set(ordered[2:6])
+    assert catalog.held_between(Digest("0" * 64), Digest("f" * 64)) == set(ordered)
+
+
 def test_all_held_blobs_come_once_over_several_pages(catalog: Catalog) -> None:
     blobs_held = [held(b"%d" % n) for n in range(module._PAGE_ROWS + 5)]
     catalog.record_blobs(blobs_held)

@@ -127,6 +127,7 @@ def test_any_number_of_blobs_goes_in_batches(
     site: Site, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(gc, "BATCH", batch)
+    monkeypatch.setattr(gc, "LOOK", batch)
     site.put(*(b"old %d" % n for n in range(7)))
     site.put(*(b"stray %d" % n for n in range(5)), record=False)
     done = site.gc()
