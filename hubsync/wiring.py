@@ -1,7 +1,7 @@
 """Names every concrete class, once, and opens a store."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from hubsync.catalog.catalog import Catalog
 from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
+from hubsync.model.digest import Digest
 from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import StoreReadOnlyError
@@ -79,8 +80,17 @@ class App:
             lock_views=lambda: self.root.lock_views(VIEWS_WAIT_S),
         )
 
-    def collect(self, options: GcOptions, *, dry_run: bool) -> GcReport:
-        """Delete what nobody needs, for `hubsync gc`."""
+    def collect(
+        self,
+        options: GcOptions,
+        *,
+        dry_run: bool,
+        also_needed: Container[Digest] = frozenset(),
+    ) -> GcReport:
+        """Delete what nobody needs, for `hubsync gc`.
+
+        *also_needed*: what revision records name, whatever the catalog says.
+        """
         return collect(
             self.catalog,
             self.blobs,
@@ -88,6 +98,7 @@ class App:
             dry_run=dry_run,
             options=options,
             clean_leftovers=lambda: clean_leftovers(self.root),
+            also_needed=also_needed,
         )
 
     def write_folder(
