@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": ("serve_cmd", "Answer Hugging Face clients over HTTP."),
     "db": ("db_cmd", "The catalog's schema: upgrade, check."),
     "config": ("config_cmd", "The configuration: init, check, show."),
+    "selftest": ("selftest_cmd", "Whether this file system keeps a store safe."),
     "demo": ("demo_cmd", "The whole way on loopback with a real small model."),
 }
 

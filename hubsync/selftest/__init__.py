@@ -1,0 +1,1 @@
+"""Trying out, where the user keeps a store, what the store promises."""
