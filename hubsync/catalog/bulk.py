@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
@@ -23,9 +23,12 @@ def chunks(items: Iterable[T], size: int = LOOKUP_ROWS) -> Iterator[list[T]]:
         yield chunk
 
 
-def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def upsert(connection: Connection, table: Table) -> Any:
     """An INSERT that knows ON CONFLICT, in the dialect of *connection*."""
     if connection.dialect.name == "postgresql":
+        # Those who use SQLite need not wait for it to be imported.
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
         return postgresql.insert(table)
     return sqlite.insert(table)
 

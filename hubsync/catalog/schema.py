@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hubsync.catalog.address import CatalogAddress
 from hubsync.catalog.errors import SchemaError, explain
 from hubsync.catalog.session import make_engine
+from hubsync.catalog.tables import METADATA
 
 VERSION_TABLE = "alembic_version"
 _SCRIPT = re.compile(r"(\d{4})_\w+\.py")
@@ -97,8 +98,11 @@ def read_version(connection: Connection, where: str) -> str | None:
     return str(versions[0]) if versions else None
 
 
-def upgrade(url: str) -> tuple[str | None, str]:
+def upgrade(url: str, *, stepwise: bool = False) -> tuple[str | None, str]:
     """Bring the catalog at *url* to `head`; returns the schema before and after.
+
+    An empty database gets its tables as they are today, which a test holds to be
+    what the migrations come to; with *stepwise* it goes through them all.
 
     Several processes may do this at once: one works, the others wait and find
     nothing left to do.  All or nothing: a failure leaves the schema as it was.
@@ -111,7 +115,11 @@ def upgrade(url: str) -> tuple[str | None, str]:
         before = read_version(connection, str(address))
         if before is not None and before > head():
             require_head(before, str(address))
-        if before != head():
+        # One that was taken back to its beginnings has a version table, empty.
+        is_new = before is None and not inspect(connection).has_table(VERSION_TABLE)
+        if is_new and not stepwise:
+            _make_tables(connection)
+        elif before != head():
             _run_migrations(connection)
         return before, head()
 
@@ -153,6 +161,19 @@ def _connected(engine: Engine, address: CatalogAddress) -> Iterator[Connection]:
         raise explain(error, str(address)) from error
     finally:
         engine.dispose()
+
+
+def _make_tables(connection: Connection) -> None:
+    METADATA.create_all(connection)
+    # As Alembic makes it: the next upgrade reads it.
+    connection.execute(
+        text(
+            f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
+            f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    insert = text(f"INSERT INTO {VERSION_TABLE} VALUES (:head)")  # noqa: S608 - a constant
+    connection.execute(insert, {"head": head()})
 
 
 def _run_migrations(connection: Connection) -> None:

@@ -24,7 +24,7 @@ def look(url: str, see: Callable[[Connection], Any]) -> Any:
 
 
 def test_alembic_finds_nothing_to_change(empty_url: str) -> None:
-    schema.upgrade(empty_url)
+    schema.upgrade(empty_url, stepwise=True)
 
     def compare(connection: Connection) -> list[Any]:
         options = {"compare_type": True, "compare_server_default": True}
@@ -75,7 +75,7 @@ def describe(connection: Connection) -> dict[str, Any]:
 def test_a_migrated_database_equals_one_made_from_the_tables(
     empty_url: str, tmp_path_factory: Any
 ) -> None:
-    schema.upgrade(empty_url)
+    schema.upgrade(empty_url, stepwise=True)
     migrated = look(empty_url, describe)
 
     def create(connection: Connection) -> dict[str, Any]:
@@ -90,3 +90,16 @@ def test_a_migrated_database_equals_one_made_from_the_tables(
             made = look(other, create)
     assert migrated == made
     assert len(migrated) >= len(METADATA.tables)
+
+
+def test_an_empty_database_gets_the_version_as_alembic_would_write_it(
+    empty_url: str,
+) -> None:
+    schema.upgrade(empty_url)
+
+    def version(connection: Connection) -> str | None:
+        context = MigrationContext.configure(connection)
+        return context.get_current_revision()
+
+    assert look(empty_url, version) == schema.head()
+    assert schema.upgrade(empty_url) == (schema.head(), schema.head())
