@@ -88,9 +88,13 @@ class Body:
         self._advanced(size)
 
     async def _receive(self) -> bytes:
-        """What has arrived since the last time; empty at the end of the body."""
+        """What has arrived next, as it came; empty at the end of the body."""
+        content = self._reply.response.content
         try:
-            return await self._reply.response.content.readany()
+            block, more = await content.readchunk()
+            while more and not block:  # the end of one chunk of a chunked body
+                block, more = await content.readchunk()
+            return block
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RetryLaterError(
                 f"the connection to {self._reply.host} broke: "

@@ -64,7 +64,7 @@ class Session:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=True,  # proxies
-            read_bufsize=options.block_bytes // 2,
+            read_bufsize=options.block_bytes,
             max_line_size=_FIELD_BYTES_MAX,
             max_field_size=_FIELD_BYTES_MAX,
             timeout=aiohttp.ClientTimeout(
