@@ -57,7 +57,8 @@ def command(common: Common, dry_run: bool, grace: float) -> None:
                 "strays": report.strays,
                 "adoptable": report.adoptable,
                 "put_back": report.put_back,
-                "leases": report.leases,
+                "leases": len(report.running),
+                "running": list(report.running),
                 "dry_run": dry_run,
             }
         )
@@ -75,8 +76,8 @@ def _print(common: Common, report: GcReport, *, dry_run: bool) -> None:
     if report.put_back:
         did = "would put back" if dry_run else "put back"
         say(f"{did} {report.put_back} blobs from the trash: they are needed")
-    if report.leases:
-        say(f"{report.leases} running commands keep what they bring in")
+    for who in report.running:
+        say(f"kept what is being brought in by: {who}")
     if report.adoptable:
         say(
             f"kept {report.adoptable} blobs that revision records name and the "

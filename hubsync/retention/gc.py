@@ -47,7 +47,7 @@ class GcReport:
     strays: int  # files in the store that the catalog does not know
     adoptable: int  # such files that revision records name: kept
     put_back: int  # files in the trash that turned out to be needed
-    leases: int  # commands that are bringing blobs in just now
+    running: tuple[str, ...]  # commands that are bringing blobs in just now
 
 
 def collect(
@@ -90,14 +90,18 @@ class _Gc:
     dead: Sequence[int] = ()
 
     def report(self) -> GcReport:
-        leases = len(self.catalog.leases()) - len(self.dead)
+        running = [
+            f"{row.purpose} ({row.owner})"
+            for row in self.catalog.leases()
+            if row.id not in self.dead
+        ]
         return GcReport(
             self.dropped,
             self.freed_bytes,
             self.strays,
             self.adoptable,
             self.put_back,
-            leases,
+            tuple(running),
         )
 
     def foresee(self) -> GcReport:

@@ -113,3 +113,18 @@ def test_a_wrong_protocol_is_found_out_on_postgresql(place: Path, bug: str) -> N
     server = require_server()
     with server.database(server.template("catalog", schema.upgrade)) as url:
         assert stress(place, 40, bug=bug, url=url).found
+
+
+def test_a_gc_killed_before_any_of_its_steps_leaves_nothing_that_the_next_cannot_mend(
+    place: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.gc_steps", str(place)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 15

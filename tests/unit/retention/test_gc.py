@@ -97,7 +97,7 @@ def test_what_nobody_needs_goes_and_the_rest_stays(site: Site) -> None:
     assert (done.blobs, done.strays, done.bytes) == (2, 1, 3 + 5 + 5)
     assert site.there() == digests(*WHOLE)
     assert site.in_trash() == []
-    assert site.gc() == GcReport(0, 0, 0, 0, 0, 0)
+    assert site.gc() == GcReport(0, 0, 0, 0, 0, ())
 
 
 def test_a_file_that_a_tree_names_stays_though_it_counts_as_lost(site: Site) -> None:
