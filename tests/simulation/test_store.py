@@ -42,6 +42,7 @@ class StoreMachine(RuleBasedStateMachine):
         if want in self.open:
             return  # it would wait for us
         ingest = self.store.begin(want)
+        assert ingest is not None, "it waited"
         if isinstance(ingest, HeldBlob):
             assert ingest.digest in self.held
             return
