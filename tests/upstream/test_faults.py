@@ -15,9 +15,17 @@ from hubsync.ports.blobs import BlobCorruptError
 from hubsync.ports.hub import FileNotFoundOnHubError, HubAnswerError, UnavailableError
 from tests.pulling import Mirror, Talk
 from tests.testhub import Fault, HubRepo, Lfs, TestHub
+from tests.upstream.faulting import QuickMirror
 
 WEIGHTS = os.urandom(2_500_000)
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, hub: TestHub) -> Mirror:
+    # Files of this size come in one piece: parts are in test_fault_matrix_*.
+    settings = {"HUBSYNC_TRANSFER__READ_TIMEOUT": "2s"}
+    return QuickMirror(tmp_path / "mirror", hub.endpoint, settings)
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ def test_a_cut_body_is_continued_at_the_byte(
     hub.faults.add(Fault("truncate", role="cdn", at=1_500_000))
     mirror.pull("acme/tiny")
     second = hub.log.matching(role="cdn")[1]
-    start = int(second.headers["Range"].removeprefix("bytes=").rstrip("-"))
+    start = int(second.headers["Range"].removeprefix("bytes=").partition("-")[0])
     assert 0 < start <= 1_500_000
     assert hub.lfs_bytes_sent <= len(WEIGHTS) + 1_500_000 - start
 
@@ -100,7 +108,7 @@ def test_an_address_that_expires_half_way_is_signed_anew_and_continued(
     hub.faults.add(Fault("expire", role="cdn"))
     mirror.pull("acme/tiny")
     assert whole(mirror)
-    assert len(hub.log.matching("w.bin", role="hub")) == 3
+    assert len(hub.log.matching("w.bin", role="hub")) == 2
 
 
 def test_a_flipped_byte_is_refused_after_one_retry_and_never_visible(
@@ -156,7 +164,7 @@ def test_a_flipped_byte_in_a_new_version_leaves_the_old_one_in_place(
 def test_a_lasting_fault_is_one_clear_error_and_the_store_stays_valid(
     mirror: Mirror, repo: HubRepo, hub: TestHub, fault: Fault, error: type[HubsyncError]
 ) -> None:
-    mirror = Mirror(
+    mirror = QuickMirror(
         mirror.root,
         mirror.endpoint,
         {"HUBSYNC_TRANSFER__RETRIES": "2", "HUBSYNC_TRANSFER__READ_TIMEOUT": "2s"},
