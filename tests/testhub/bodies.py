@@ -110,8 +110,8 @@ async def _splice(
         with Reader(source) as reader:
             for at in range(offset, stop, BLOCK):
                 block = reader.read(at, min(BLOCK, stop - at))
-                await response.write(block)
                 seen.sent += len(block)
+                await response.write(block)
         return
     virtual = source if isinstance(source, Virtual) else None
     file = _made(virtual) if virtual else open(source, "rb")  # type: ignore[arg-type]  # noqa: ASYNC230, PTH123, SIM115 - a test hub
@@ -119,7 +119,13 @@ async def _splice(
         while offset < stop:
             length = min(_SPLICE_BYTES, stop - offset)
             at = virtual.place(offset) if virtual else offset
-            seen.sent += await loop.sendfile(transport, file, at, length)
+            # Counted before: a test may look as soon as the client has it.
+            seen.sent += length
+            try:
+                await loop.sendfile(transport, file, at, length)
+            except BaseException:
+                seen.sent -= length
+                raise
             offset += length
     finally:
         if virtual is None:
@@ -147,10 +153,11 @@ async def _bend(
     begun, before = time.monotonic(), seen.sent
     with Reader(source) as reader:
         for block in _blocks(reader, span, fault):
-            await response.write(block)
-            seen.sent += len(block)
-            if pause := _pause_s(seen.sent - before, fault, pace):
+            # Before it, not after: the client has then all, and so have we.
+            if pause := _pause_s(seen.sent - before + len(block), fault, pace):
                 await asyncio.sleep(begun + pause - time.monotonic())
+            seen.sent += len(block)
+            await response.write(block)
     if fault.kind == "truncate" and span[0] + fault.at < span[1]:
         _hang_up(request)
     elif fault.kind == "stall":
@@ -187,11 +194,11 @@ def _slice_bytes(sent: int, fault: Fault) -> int:
 
 
 def _pause_s(sent: int, fault: Fault, pace: Pace) -> float:
-    """When, counted from the start, so many bytes may have been sent."""
+    """When, counted from the start, so many bytes may be sent."""
     if fault.kind == "slow":
         return sent / fault.rate
     if fault.kind == "drip":
-        return max(0, sent - fault.at + 1) * fault.every_s
+        return max(0, sent - fault.at) * fault.every_s
     return sent / pace.rate_bytes_per_s if pace.rate_bytes_per_s else 0.0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import itertools
+import time
 from urllib.parse import parse_qs, quote
 
 from aiohttp import web
@@ -55,7 +56,7 @@ class Cdn:
             answer = _denied()
         if answer is None:
             answer = await self._answer(request, seen)
-        seen.status = answer.status
+        seen.status, seen.ended = answer.status, time.monotonic()
         return answer
 
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:

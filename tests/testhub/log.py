@@ -19,6 +19,7 @@ class Seen:
     bucket: str = ""
     sent: int = 0
     at: float = field(default_factory=time.monotonic)
+    ended: float | None = None  # when the last byte was handed over
     # How long the window of its bucket had been announced as closed.
     closed_for_s: float | None = None
     notes: list[str] = field(default_factory=list)

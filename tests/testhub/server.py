@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,7 @@ class HubServer:
             if not answer.prepared:
                 answer.headers.update(limit)
                 answer = await self._bent(ask, answer)
-        seen.status = answer.status
+        seen.status, seen.ended = answer.status, time.monotonic()
         return answer
 
     async def _bent(self, ask: Ask, answer: web.StreamResponse) -> web.StreamResponse:
