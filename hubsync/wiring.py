@@ -1,7 +1,7 @@
 """Names every concrete class, once, and opens a store."""
 
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 from hubsync.catalog.catalog import Catalog
 from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
-from hubsync.model.digest import Digest
 from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import StoreReadOnlyError
@@ -21,9 +20,11 @@ from hubsync.store.export import ExportReport, write_folder
 from hubsync.store.layout import StoreRoot
 from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
+from hubsync.store.records import StoreRecords
 from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.pull import Puller
+from hubsync.sync.rebuild import needed_by_records, settle_forgotten
 from hubsync.transfer.fetch import Fetcher
 from hubsync.transfer.options import TransferOptions
 
@@ -39,6 +40,7 @@ class App:
     catalog: Catalog
     blobs: LocalBlobs
     trash: LocalTrash
+    records: StoreRecords
     views: tuple[View, ...]
 
     def hub(self, upstream: str, progress: Progress) -> Hub:
@@ -73,6 +75,7 @@ class App:
         return Puller(
             catalog=self.catalog,
             blobs=self.blobs,
+            records=self.records,
             views=self.views,
             open_hub=lambda upstream: self.hub(upstream, progress),
             open_engine=lambda: _open_engine(self.blobs, options, progress),
@@ -85,12 +88,15 @@ class App:
         options: GcOptions,
         *,
         dry_run: bool,
-        also_needed: Container[Digest] = frozenset(),
     ) -> GcReport:
         """Delete what nobody needs, for `hubsync gc`.
 
-        *also_needed*: what revision records name, whatever the catalog says.
+        What revision records name stays, whatever the catalog says: it may be an
+        old one, put back.
         """
+        if not dry_run:
+            settle_forgotten(self.catalog, self.records)
+        also_needed = needed_by_records(self.catalog, self.records)
         return collect(
             self.catalog,
             self.blobs,
@@ -123,6 +129,21 @@ def _open_engine(
     from hubsync.transfer.engine import Engine  # noqa: PLC0415
 
     return Engine(blobs, options, progress)
+
+
+def open_root(settings: Settings) -> StoreRoot:
+    """The store's folders alone, when its catalog cannot be opened.
+
+    Raises:
+        NotHeldError: there is no store.
+    """
+    path = settings.store.root
+    if not (path / "VERSION").is_file():
+        raise NotHeldError(
+            f"there is no hubsync store at {path}",
+            hint="Pull something first, or name another place with --root.",
+        )
+    return StoreRoot.open(path, create=False)
 
 
 @contextmanager
@@ -163,6 +184,7 @@ def open_app(
             catalog=catalog,
             blobs=blobs,
             trash=LocalTrash(root),
+            records=StoreRecords(root),
             views=(HfCacheView(root, blobs.path),) if settings.store.views else (),
         )
 

@@ -246,6 +246,10 @@ class Catalog:
         """Newest recorded first."""
         return snapshots.snapshots(self._session, repo)
 
+    def commit_names(self) -> list[tuple[str, RepoType, str]]:
+        """``(upstream, type, commit)`` of every recorded commit, in no order."""
+        return snapshots.names(self._session)
+
     def refs(self, repo: RepoRow) -> list[RefRow]:
         """By name."""
         return refs.list_refs(self._session, repo)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hubsync.model.record import RepoRecord
 from hubsync.model.repo import RepoId
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo, SnapshotState, TreeEntry
@@ -123,3 +124,14 @@ class Forgotten:
     commits: tuple[str, ...]
     refs: tuple[RefName, ...]
     whole_repo: bool
+
+
+def record_of(row: RepoRow, refs: Sequence[RefRow]) -> RepoRecord:
+    """What the store keeps of a repo besides its commits."""
+    return RepoRecord(
+        repo=row.repo,
+        hub_id=row.hub_id,
+        aliases=row.aliases,
+        refs={ref.name: ref.commit for ref in refs},
+        card=row.card,
+    )

@@ -29,6 +29,7 @@ from hubsync.catalog.tables import (
     repos,
 )
 from hubsync.model.digest import GitOid
+from hubsync.model.repo import RepoType
 from hubsync.model.revision import (
     RefName,
     is_commit,
@@ -53,6 +54,10 @@ _FIRST_BRANCH = (
 )
 _ALL = f"{_SELECT} WHERE c.repo_id = ? ORDER BY c.seq DESC"
 _NEWEST = f"{_ALL} LIMIT 1"
+_NAMES = (
+    "SELECT r.upstream, r.repo_type, c.oid FROM commits c "
+    "JOIN repos r ON r.id = c.repo_id"
+)
 
 
 def _row(row: Row) -> SnapshotRow:
@@ -89,6 +94,11 @@ def resolve(session: Session, repo: RepoRow, revision: str) -> SnapshotRow | Non
 def snapshots(session: Session, repo: RepoRow) -> list[SnapshotRow]:
     """Newest recorded first."""
     return [_row(row) for row in session.rows(_ALL, repo.id)]
+
+
+def names(session: Session) -> list[tuple[str, RepoType, str]]:
+    """``(upstream, type, commit)`` of every recorded commit, in no order."""
+    return [(up, RepoType(kind), oid) for up, kind, oid in session.rows(_NAMES)]
 
 
 def get_snapshots(connection: Connection, ids: Iterable[int]) -> dict[int, SnapshotRow]:

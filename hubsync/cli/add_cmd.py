@@ -85,7 +85,7 @@ def command(
     progress = TerminalProgress(str(folder), bars=common.bars, quiet=common.quiet)
     with common.open(create=True) as app, app.root.lock_shared(LOCK_WAIT_S):
         try:
-            result = add_folder(request, app.catalog, app.blobs, progress)
+            result = add_folder(request, app.catalog, app.blobs, app.records, progress)
         finally:
             progress.close()
         published = result.published

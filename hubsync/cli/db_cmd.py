@@ -4,6 +4,7 @@ import click
 
 from hubsync.catalog import schema
 from hubsync.cli.common import Common, common_options
+from hubsync.cli.db_rebuild import rebuild_command
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json
 from hubsync.model.errors import ExitCode
@@ -13,7 +14,10 @@ EPILOG = exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNAVAILABLE)
 
 @click.group("db", epilog=EPILOG)
 def command() -> None:
-    """The catalog's schema."""
+    """The catalog: its schema, and making it again from the store."""
+
+
+command.add_command(rebuild_command)
 
 
 @command.command("upgrade", epilog=EPILOG)

@@ -44,7 +44,7 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
         snapshot = None
         if arg.revision is not None:
             row, snapshot = find_snapshot(app, repo, repo_type)
-        forgotten = forget(app.catalog, app.views, row, snapshot)
+        forgotten = forget(app.catalog, app.records, app.views, row, snapshot)
     if common.as_json:
         print_json(
             {

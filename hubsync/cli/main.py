@@ -29,7 +29,7 @@ COMMANDS = {
     "forget": ("forget_cmd", "Drop a recorded snapshot, or a whole repo."),
     "gc": ("gc_cmd", "Delete blobs that no recorded snapshot needs."),
     "serve": ("serve_cmd", "Answer Hugging Face clients over HTTP."),
-    "db": ("db_cmd", "The catalog's schema: upgrade, check."),
+    "db": ("db_cmd", "The catalog: upgrade, check, rebuild from the store."),
     "config": ("config_cmd", "The configuration: init, check, show."),
     "selftest": ("selftest_cmd", "Whether this file system keeps a store safe."),
     "demo": ("demo_cmd", "The whole way on loopback with a real small model."),

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from hubsync.catalog.catalog import Catalog
-from hubsync.catalog.rows import Forgotten, RepoRow, SnapshotRow
+from hubsync.catalog.rows import Forgotten, RepoRow, SnapshotRow, record_of
+from hubsync.ports.records import Records
 from hubsync.ports.view import View
 from hubsync.retention.relay import lay_out_again
 
 
 def forget(
     catalog: Catalog,
+    records: Records,
     views: Sequence[View],
     row: RepoRow,
     snapshot: SnapshotRow | None,
@@ -31,7 +33,11 @@ def forget(
                 continue
             for commit in commits:
                 view.remove(repo, commit, refs)
+    oids = commits or [one.commit.oid for one in catalog.snapshots(row)]
+    for repo in row.names:
+        records.hide(repo, oids)
     forgotten = catalog.forget(row, snapshot)
+    _forget_records(catalog, records, row, oids)
     for repo in row.names:
         # A cache folder is named by type and name alone: another upstream's
         # repo of the same name lives in it too.
@@ -39,6 +45,18 @@ def forget(
             if other.repo.upstream != row.repo.upstream:
                 _lay_out_whole(catalog, views, other)
     return forgotten
+
+
+def _forget_records(
+    catalog: Catalog, records: Records, row: RepoRow, oids: Sequence[str]
+) -> None:
+    now = catalog.find_repo(row.repo)
+    for repo in row.names:
+        records.drop_hidden(repo, oids)
+    if now is not None and now.id == row.id:
+        records.write_repo(record_of(now, catalog.refs(now)))
+    elif now is None:
+        records.drop_repo(row.repo)
 
 
 def _lay_out_whole(catalog: Catalog, views: Sequence[View], row: RepoRow) -> None:

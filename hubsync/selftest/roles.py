@@ -17,6 +17,7 @@ from hubsync.retention.gc import GcOptions
 from hubsync.selftest.contents import Content, choose_files
 from hubsync.selftest.process import Mouth, Work
 from hubsync.sync.lease import GroupRecorder, leased
+from hubsync.sync.publish import Publisher
 from hubsync.sync.pull import lay_out
 from hubsync.wiring import App
 
@@ -83,7 +84,7 @@ def forget_old(app: App, mouth: Mouth, versions_kept: int) -> None:
             version = {"repo": row.repo.name, "commit": snapshot.commit.oid}
             with app.root.lock_views(LOCK_WAIT_S, alone=True):
                 mouth.say("forgets", **version)
-                forget(app.catalog, app.views, row, snapshot)
+                forget(app.catalog, app.records, app.views, row, snapshot)
                 mouth.say("forgot", **version)
 
 
@@ -101,6 +102,7 @@ class Writer:
     chance: Random
     repo: RepoId
     gives_up: bool = True
+    group_files_max: int = GROUP_FILES_MAX
 
     def publish(self, files: Mapping[str, Content]) -> None:
         """Claim, look what is held, bring in the rest, publish, lay out."""
@@ -114,7 +116,9 @@ class Writer:
             catalog.claim(lease, (entry.lfs or entry.git_oid for entry in entries))
             self._bring_in(lease, files)
             mouth.say("lets go")
-            published = catalog.publish(self._publication(commit, entries), lease)
+            record = self._publication(commit, entries)
+            publisher = Publisher(catalog, self.app.records)
+            published = publisher.publish(record, lease, brought_in=True)
         with self.app.root.lock_views(LOCK_WAIT_S):
             refs = [RefName.branch("main")]
             try:
@@ -153,13 +157,16 @@ class Writer:
                     ingest = self._begin(one, wait=True)
                 assert ingest is not None, "it waited"
                 group.append(ingest)
-                if len(group) >= self.chance.randint(1, GROUP_FILES_MAX):
+                if len(group) >= self._group_files():
                     store()
             store()
         finally:
             for left in group:
                 if not isinstance(left, HeldBlob):
                     left.abort()
+
+    def _group_files(self) -> int:
+        return self.chance.randint(1, self.group_files_max)
 
     def _missing(self, files: Mapping[str, Content]) -> list[Content]:
         wanted = {one.digest: one for one in files.values()}

@@ -14,7 +14,7 @@ from hubsync.store.lock import holder, lock_within
 
 LAYOUT_VERSION = 1
 QUARANTINE_KEPT = 20
-_FOLDERS = ("blobs/sha256", "partial", "trash", "quarantine", "hub")
+_FOLDERS = ("blobs/sha256", "partial", "trash", "quarantine", "records", "hub")
 CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# This file is a cache directory tag created by hubsync.\n"
@@ -70,6 +70,11 @@ class StoreRoot:
     @property
     def quarantine(self) -> Path:
         return self.path / "quarantine"
+
+    @property
+    def records(self) -> Path:
+        """What is kept of every recorded revision, whatever becomes of the catalog."""
+        return self.path / "records"
 
     @property
     def hub(self) -> Path:
@@ -209,6 +214,7 @@ def _is_ours(name: str) -> bool:
         "partial",
         "trash",
         "quarantine",
+        "records",
         "hub",
         "LOCK",
         "LOCK.views",

@@ -18,7 +18,9 @@ from hubsync.model.revision import DEFAULT_BRANCH, RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
 from hubsync.ports.progress import Progress
+from hubsync.ports.records import Records
 from hubsync.sync.lease import leased
+from hubsync.sync.publish import Publisher
 from hubsync.wire.gitattributes import (
     LfsRules,
     hub_default_rules,
@@ -71,7 +73,11 @@ class FileChangedError(HubsyncError):
 
 
 def add_folder(
-    request: AddRequest, catalog: Catalog, blobs: BlobStore, progress: Progress
+    request: AddRequest,
+    catalog: Catalog,
+    blobs: BlobStore,
+    records: Records,
+    progress: Progress,
 ) -> AddResult:
     """Store every file of a folder, then record them as one commit.
 
@@ -95,7 +101,9 @@ def add_folder(
             found = [_look(path, name, rules) for path, name in group]
             stored += adder.store(found)
             entries += [one.entry for one in found]
-        published = catalog.publish(_publication(request, entries), lease)
+        published = Publisher(catalog, records).publish(
+            _publication(request, entries), lease, brought_in=True
+        )
     return AddResult(
         published,
         files=len(entries),

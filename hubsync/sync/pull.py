@@ -35,9 +35,11 @@ from hubsync.model.units import format_size
 from hubsync.ports.blobs import BlobStore
 from hubsync.ports.hub import Hub, Known
 from hubsync.ports.progress import Progress
+from hubsync.ports.records import Records
 from hubsync.ports.view import View, ViewSnapshot
 from hubsync.sync.lease import GroupRecorder, leased
 from hubsync.sync.planner import Plan, Selection, plan_pull
+from hubsync.sync.publish import Publisher
 from hubsync.sync.request import PullRequest, PullResult
 from hubsync.transfer.fetch import Fetch, Fetcher, FetchReport
 
@@ -60,6 +62,7 @@ class Puller:
 
     catalog: Catalog
     blobs: BlobStore
+    records: Records
     views: Sequence[View]
     open_hub: Callable[[str], Hub]
     open_engine: Callable[[], AbstractAsyncContextManager[Fetcher]]
@@ -306,7 +309,8 @@ class Puller:
             accept_new_identity=request.force,
             must_hold=must_hold,
         )
-        return self.catalog.publish(record, lease)
+        publisher = Publisher(self.catalog, self.records)
+        return publisher.publish(record, lease, brought_in=lease is not None)
 
     def _check_out(
         self, row: RepoRow, snapshot: SnapshotRow, ref: RefName | None = None

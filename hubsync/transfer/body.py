@@ -94,12 +94,12 @@ class Body:
             block, more = await content.readchunk()
             while more and not block:  # the end of one chunk of a chunked body
                 block, more = await content.readchunk()
-            return block
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RetryLaterError(
                 f"the connection to {self._reply.host} broke: "
                 f"{str(error) or type(error).__name__}"
             ) from error
+        return block
 
 
 class _Watch:

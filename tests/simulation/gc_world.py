@@ -28,10 +28,12 @@ from hubsync.retention.verify import verify
 from hubsync.store.layout import StoreRoot
 from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
+from hubsync.store.records import StoreRecords
 from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.add import AddRequest, add_folder
 from hubsync.sync.pull import Puller, lay_out
+from hubsync.sync.rebuild import needed_by_records, settle_forgotten
 from hubsync.sync.request import PullRequest
 from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
 from hubsync.wire.lfs import pointer_oid
@@ -52,6 +54,7 @@ class Site:
     catalog: Catalog
     blobs: LocalBlobs
     trash: LocalTrash
+    records: StoreRecords
     view: HfCacheView
     journal: Path  # what processes say they have done
     chance: Random
@@ -65,6 +68,7 @@ class Site:
             Catalog.open(os.environ.get(URL) or sqlite_url(root.catalog)),
             blobs,
             LocalTrash(root),
+            StoreRecords(root),
             HfCacheView(root, blobs.path),
             folder / "journal",
             Random(str(seed)),
@@ -159,6 +163,7 @@ def pull_once(site: Site, repo: RepoId) -> str:
     puller = Puller(
         catalog=site.catalog,
         blobs=site.blobs,
+        records=StoreRecords(site.root),
         views=[site.view],
         open_hub=lambda _: PooledHub(tree),
         open_engine=fetcher,
@@ -175,7 +180,11 @@ def add_once(site: Site, repo: RepoId, folder: Path) -> str:
         suffix = site.chance.choice(["bin", "txt"])
         (folder / f"{number}.{suffix}").write_bytes(CONTENTS[number])
     done = add_folder(
-        AddRequest(folder, repo, "a commit"), site.catalog, site.blobs, SilentProgress()
+        AddRequest(folder, repo, "a commit"),
+        site.catalog,
+        site.blobs,
+        StoreRecords(site.root),
+        SilentProgress(),
     )
     row, snapshot = done.published.repo, done.published.snapshot
     with site.root.lock_views(VIEWS_WAIT_S):
@@ -193,7 +202,7 @@ def forget_some(site: Site, row: RepoRow) -> None:
     for one in snapshots if chosen is None else [chosen]:
         site.say("forgets", row.repo.name, one.commit.oid)
     with site.root.lock_views(VIEWS_WAIT_S, alone=True):
-        forget(site.catalog, [site.view], row, chosen)
+        forget(site.catalog, StoreRecords(site.root), [site.view], row, chosen)
 
 
 def bring_in(folder: Path, seed: object, number: int) -> None:
@@ -240,6 +249,7 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
     """Grace 0, and partials are old as soon as nobody has them."""
     site = Site.open(folder, seed)
     while True:
+        settle_forgotten(site.catalog, site.records)
         collect(
             site.catalog,
             site.blobs,
@@ -247,6 +257,7 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
             dry_run=False,
             options=GcOptions(),
             clean_leftovers=lambda: clean_leftovers(site.root, 0.0),
+            also_needed=needed_by_records(site.catalog, site.records),
         )
         site.say("collected", str(number))
 

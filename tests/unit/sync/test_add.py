@@ -19,6 +19,7 @@ from hubsync.model.snapshot import TreeEntry
 from hubsync.ports.progress import SilentProgress
 from hubsync.store.layout import StoreRoot
 from hubsync.store.local import LocalBlobs
+from hubsync.store.records import StoreRecords
 from hubsync.sync import add
 from hubsync.sync.add import AddRequest, AddResult, FileChangedError, add_folder
 from hubsync.wire.gitobjects import tree_oids
@@ -44,11 +45,17 @@ class Site:
     catalog: Catalog
     blobs: LocalBlobs
 
+    @property
+    def records(self) -> StoreRecords:
+        return StoreRecords(self.blobs.root)
+
     def add(
         self, folder: Path, message: str = "one", branch: str = "main"
     ) -> AddResult:
         request = AddRequest(folder, REPO, message, author="ann", branch=branch)
-        return add_folder(request, self.catalog, self.blobs, SilentProgress())
+        return add_folder(
+            request, self.catalog, self.blobs, self.records, SilentProgress()
+        )
 
     def entries(self, result: AddResult) -> dict[str, TreeEntry]:
         held = self.catalog.entries(result.published.snapshot)
@@ -396,7 +403,7 @@ def test_a_file_that_is_written_to_meanwhile_is_not_recorded(
 ) -> None:
     request = AddRequest(folder, REPO, "one")
     with pytest.raises(FileChangedError, match="changed"):
-        add_folder(request, site.catalog, site.blobs, Meddler(folder))
+        add_folder(request, site.catalog, site.blobs, site.records, Meddler(folder))
     assert site.is_empty()
 
 
@@ -404,7 +411,8 @@ def test_after_a_disturbed_attempt_the_folder_is_added_whole(
     site: Site, folder: Path
 ) -> None:
     with pytest.raises(FileChangedError):
-        add_folder(AddRequest(folder, REPO), site.catalog, site.blobs, Meddler(folder))
+        request = AddRequest(folder, REPO)
+        add_folder(request, site.catalog, site.blobs, site.records, Meddler(folder))
     for name, data in FILES.items():
         (folder / name).write_bytes(data)
     assert site.entries(site.add(folder)).keys() == FILES.keys()

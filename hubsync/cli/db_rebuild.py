@@ -1,0 +1,132 @@
+"""``hubsync db rebuild``."""
+
+import time
+from pathlib import Path
+
+import click
+
+from hubsync.catalog.address import CatalogAddress
+from hubsync.catalog.catalog import Catalog
+from hubsync.cli.common import Common, common_options
+from hubsync.cli.exits import exit_status
+from hubsync.cli.output import print_json, say
+from hubsync.config.schema import Settings
+from hubsync.model.errors import ExitCode, UsageError
+from hubsync.model.units import format_size
+from hubsync.retention.relay import lay_out_again
+from hubsync.sync.rebuild import RebuildReport, rebuild
+from hubsync.wiring import App, open_root
+
+LOCK_WAIT_S = 30.0
+
+EPILOG = """\b
+EXAMPLES
+  hubsync db rebuild            catalog.db is gone
+  hubsync db rebuild --force    it is damaged: it is kept as catalog.db.*.bak
+  hubsync db rebuild --adopt    an old backup of catalog.db was put back
+
+""" + exit_status(
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.NOT_FOUND,
+    ExitCode.UNAVAILABLE,
+    ExitCode.INTEGRITY,
+    ExitCode.PARTLY,
+    ExitCode.BUSY,
+)
+
+
+@click.command("rebuild", epilog=EPILOG)
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Add what the store's records know and the catalog lacks.",
+)
+@click.option(
+    "--force", is_flag=True, help="Put an SQLite catalog aside and begin anew."
+)
+@common_options
+def rebuild_command(common: Common, *, adopt: bool, force: bool) -> int:
+    """Make the catalog again from the records that the store keeps.
+
+    For a catalog that is lost, damaged, or older than the store.  Every recorded
+    commit, its tree and the refs come back, and which files are held; the log of
+    where refs pointed before does not.  Nothing else may be at work in the store.
+
+    If it is interrupted, go on with --adopt.
+    """
+    if adopt and force:
+        raise click.UsageError("--adopt keeps the catalog, --force puts it aside")
+    settings = common.settings()
+    with open_root(settings).lock_exclusive(LOCK_WAIT_S):
+        if force:
+            _put_aside(settings)
+        elif not adopt:
+            _require_empty(settings)
+        with common.open(create=True) as app:
+            report = rebuild(
+                app.catalog,
+                app.blobs,
+                app.records,
+                only_unknown=adopt,
+                note=lambda text: None if common.quiet else say(f"hubsync: {text}"),
+            )
+            _lay_out(app)
+    _print(common, report)
+    return ExitCode.PARTLY if report.problems else ExitCode.DONE
+
+
+def _put_aside(settings: Settings) -> None:
+    path = CatalogAddress.parse(settings.catalog_url).path
+    if path is None:
+        raise UsageError(
+            "a catalog in PostgreSQL is not put aside",
+            hint="Make an empty database and name it in [catalog] url.",
+        )
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    # The log belongs to the database: without it, its last commits are gone.
+    for suffix in ("", "-wal", "-shm"):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.rename(f"{path}.{stamp}.bak{suffix}")
+
+
+def _require_empty(settings: Settings) -> None:
+    path = CatalogAddress.parse(settings.catalog_url).path
+    if path is not None and not path.exists():
+        return
+    with Catalog.open(settings.catalog_url) as catalog:
+        if catalog.repos():
+            where = CatalogAddress.parse(settings.catalog_url)
+            raise UsageError(
+                f"the catalog {where} is not empty",
+                hint="Add what it lacks with --adopt, or put it aside with --force.",
+            )
+
+
+def _lay_out(app: App) -> None:
+    for row in app.catalog.repos():
+        for snapshot in app.catalog.snapshots(row):
+            lay_out_again(app.catalog, app.views, row, snapshot)
+
+
+def _print(common: Common, report: RebuildReport) -> None:
+    for problem in report.problems:
+        say(f"hubsync: error: {problem}")
+    if common.as_json:
+        print_json(
+            {
+                "repos": report.repos,
+                "commits": report.commits,
+                "refs": report.refs,
+                "blobs": report.blobs,
+                "bytes": report.bytes,
+                "hashed": report.hashed,
+                "problems": report.problems,
+            }
+        )
+    elif not common.quiet:
+        click.echo(
+            f"{report.repos} repos, {report.commits} commits, {report.refs} refs, "
+            f"{report.blobs} blobs ({format_size(report.bytes)}) written down"
+        )

@@ -1,0 +1,175 @@
+"""F15 and F16: the catalog is gone, or is an old one; the store knows it all."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubsync.catalog.catalog import Catalog
+from hubsync.model.errors import ExitCode
+from tests.pulling import Mirror
+from tests.testhub import Lfs, TestHub
+
+WEIGHTS = b"weights " * 40_000
+
+
+def contents(root: Path) -> dict[str, Any]:
+    """All that the catalog says which a rebuild must bring back."""
+    with Catalog.open(f"sqlite:///{root}/catalog.db") as catalog:
+        found: dict[str, Any] = {"held": set(catalog.all_held())}
+        for row in catalog.repos():
+            found[str(row.repo)] = {
+                "hub_id": row.hub_id,
+                "aliases": row.aliases,
+                "card": row.card,
+                "refs": {ref.name.full: ref.commit for ref in catalog.refs(row)},
+                "commits": [
+                    (one.commit, one.recorded_at, catalog.entries(one))
+                    for one in catalog.snapshots(row)
+                ],
+            }
+        return found
+
+
+@pytest.fixture
+def filled(mirror: Mirror, hub: TestHub, tmp_path: Path) -> Mirror:
+    """Branches, tags, a rename, pointers, a part of a repo, a force-push, own files."""
+    model = hub.create_repo("acme/model", tags=("demo",))
+    first = model.commit({"README.md": b"# one\n", "w.bin": Lfs(WEIGHTS)}, "first")
+    mirror.pull("acme/model")
+    model.tag("v1", first)
+    mirror.pull("acme/model", "v1")
+    model.commit({"README.md": b"# two\n", "extra/a.txt": b"a" * 99}, "second")
+    mirror.pull("acme/model", include=("README.md",))
+    mirror.pull("acme/model")
+    model.rename("acme/renamed")
+    model.commit({"README.md": b"# three\n"}, "third")
+    mirror.pull("acme/model")
+    other = hub.create_repo("acme/pointers")
+    other.commit({"p.txt": b"plain", "big.bin": Lfs(b"big" * 50_000)})
+    mirror.pull("acme/pointers", skip_smudge=True)
+    forced = hub.create_repo("acme/forced")
+    old = forced.commit({"f": b"1"})
+    mirror.pull("acme/forced")
+    forced.commit({"f": b"2"})
+    mirror.pull("acme/forced")
+    forced.force_push("main", old)
+    mirror.pull("acme/forced")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.txt").write_text("mine")
+    assert mirror.run("add", str(own), "team/own").returncode == 0
+    assert mirror.run("forget", f"acme/forced@{old}").returncode == 0
+    # What nothing refers to has no record, and need not come back.
+    assert mirror.run("gc").returncode == 0
+    return mirror
+
+
+def test_f15_a_lost_catalog_is_made_again_with_equal_refs(filled: Mirror) -> None:
+    before = contents(filled.root)
+    for path in filled.root.glob("catalog.db*"):
+        path.unlink()
+    done = filled.json("db", "rebuild")
+    assert done["problems"] == []
+    assert contents(filled.root) == before
+    assert filled.json("verify", "--all")["damaged"] == 0
+    again = filled.pull("acme/renamed")
+    assert again.requests == 1, "nothing has to be fetched or listed again"
+    assert filled.run("gc").returncode == 0
+    assert contents(filled.root) == before
+
+
+def test_f15_the_views_come_back_too(filled: Mirror) -> None:
+    seen = {path for path in (filled.root / "hub").rglob("*") if path.is_symlink()}
+    (filled.root / "catalog.db").unlink()
+    shutil.rmtree(filled.root / "hub")
+    filled.json("db", "rebuild")
+    now = {path for path in (filled.root / "hub").rglob("*") if path.is_symlink()}
+    assert now >= seen, "a renamed repo is laid out whole under both of its names"
+
+
+def test_f15_a_rebuild_is_refused_where_there_is_a_catalog(filled: Mirror) -> None:
+    before = contents(filled.root)
+    done = filled.run("db", "rebuild")
+    assert done.returncode == ExitCode.USAGE
+    assert "--adopt" in done.stderr
+    assert contents(filled.root) == before
+
+
+def test_f15_a_damaged_catalog_is_put_aside_and_kept(filled: Mirror) -> None:
+    before = contents(filled.root)
+    (filled.root / "catalog.db").write_bytes(b"no database" * 1000)
+    assert filled.run("db", "rebuild").returncode != 0
+    done = filled.run("db", "rebuild", "--force")
+    assert done.returncode == 0, done.stderr
+    assert contents(filled.root) == before
+    assert len(list(filled.root.glob("catalog.db.*.bak"))) == 1
+
+
+def test_f15_a_record_that_went_bad_is_named_and_the_rest_comes_back(
+    filled: Mirror,
+) -> None:
+    records = sorted((filled.root / "records").rglob("*.json.gz"))
+    records[0].write_bytes(b"\x1f\x8bgarbage")
+    (filled.root / "catalog.db").unlink()
+    done = filled.run("db", "rebuild")
+    assert done.returncode == ExitCode.PARTLY
+    assert records[0].name in done.stderr
+    held = filled.run("list", "--json").stdout.splitlines()
+    assert len(held) == len(records) - 1
+
+
+def test_f16_an_old_catalog_put_back_loses_nothing_to_gc(
+    mirror: Mirror, hub: TestHub, tmp_path: Path
+) -> None:
+    repo = hub.create_repo("acme/model")
+    repo.commit({"a.txt": b"a", "w.bin": Lfs(WEIGHTS)})
+    mirror.pull("acme/model")
+    shutil.copy(mirror.root / "catalog.db", tmp_path / "backup.db")
+    repo.commit({"b.txt": b"b", "new.bin": Lfs(WEIGHTS * 2)})
+    mirror.pull("acme/model")
+    newest = contents(mirror.root)
+    blobs = mirror.blobs().keys()
+    for path in mirror.root.glob("catalog.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "backup.db", mirror.root / "catalog.db")
+
+    done = mirror.run("gc")
+    assert done.returncode == 0
+    assert "db rebuild" in done.stderr, "the rollback is noticed"
+    assert mirror.blobs().keys() == blobs
+    assert mirror.json("db", "rebuild", "--adopt")["commits"] == 1
+    adopted = contents(mirror.root)
+    assert adopted["held"] == newest["held"]
+    ours = "huggingface:acme/model"
+    assert adopted[ours]["commits"] == newest[ours]["commits"]
+
+
+def test_a_killed_forget_is_finished_by_gc(mirror: Mirror, hub: TestHub) -> None:
+    repo = hub.create_repo("acme/model")
+    oid = repo.commit({"a.txt": b"a"})
+    mirror.pull("acme/model")
+    (record,) = (mirror.root / "records").rglob(f"{oid}.json.gz")
+    record.rename(f"{record}.forgotten")
+    assert mirror.run("gc").returncode == 0
+    assert record.exists(), "the catalog still has the commit: so do the records"
+    assert mirror.run("forget", "acme/model").returncode == 0
+    assert not list((mirror.root / "records").rglob("*.json*"))
+
+
+def test_an_unchanged_pull_writes_no_record_and_mends_a_missing_one(
+    mirror: Mirror, hub: TestHub
+) -> None:
+    repo = hub.create_repo("acme/model")
+    repo.commit({"a.txt": b"a"})
+    mirror.pull("acme/model")
+    records = list((mirror.root / "records").rglob("*.json*"))
+    before = {path: path.stat().st_mtime_ns for path in records}
+    assert len(before) == 2
+    mirror.pull("acme/model")
+    assert {path: path.stat().st_mtime_ns for path in records} == before
+    for path in records:
+        path.unlink()
+    mirror.pull("acme/model")
+    assert all(path.exists() for path in records)
