@@ -94,9 +94,11 @@ class App:
         What revision records name stays, whatever the catalog says: it may be an
         old one, put back.
         """
-        if not dry_run:
-            settle_forgotten(self.catalog, self.records)
-        also_needed = needed_by_records(self.catalog, self.records)
+        # A `forget` that is at work has hidden records on purpose.
+        with self.root.lock_views(VIEWS_WAIT_S):
+            if not dry_run:
+                settle_forgotten(self.catalog, self.records)
+            also_needed = needed_by_records(self.catalog, self.records)
         return collect(
             self.catalog,
             self.blobs,

@@ -8,7 +8,7 @@ import click
 from hubsync.cli.common import Common, common_options, type_option, understand
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
-from hubsync.cli.progress import TerminalProgress
+from hubsync.cli.progress import progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
 from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision
@@ -49,6 +49,7 @@ ones, and those over 10 MiB.
 @click.option(
     "--branch", default=DEFAULT_BRANCH, show_default=True, help="Branch to move."
 )
+@progress_option
 @common_options
 def command(
     common: Common,
@@ -59,6 +60,7 @@ def command(
     message: str,
     author: str | None,
     branch: str,
+    progress_mode: str,
 ) -> None:
     """Record the files in DIR as the new version of REPO.
 
@@ -82,10 +84,17 @@ def command(
         author=_user() if author is None else author,
         branch=branch,
     )
-    progress = TerminalProgress(str(folder), bars=common.bars, quiet=common.quiet)
+    progress = progress_for(common, progress_mode, str(folder))
     with common.open(create=True) as app, app.root.lock_shared(LOCK_WAIT_S):
         try:
-            result = add_folder(request, app.catalog, app.blobs, app.records, progress)
+            result = add_folder(
+                request,
+                app.catalog,
+                app.blobs,
+                app.records,
+                progress,
+                lock_views=lambda: app.root.lock_views(VIEWS_WAIT_S),
+            )
         finally:
             progress.close()
         published = result.published

@@ -152,10 +152,10 @@ class StoreRoot:
 
     @contextmanager
     def lock_views(self, wait_s: float, *, alone: bool = False) -> Iterator[None]:
-        """Keep the catalog and the views in step.
+        """Keep the catalog, the records and the views in step.
 
-        Who lays out what the catalog says holds it from reading to laying out,
-        beside others.  Who takes something out of both holds it *alone*: else a
+        Who publishes, or lays out what the catalog says, holds it meanwhile, beside
+        others.  Who takes something out of all of them holds it *alone*: else a
         snapshot could be laid out after it was forgotten, and stay for ever.
 
         Raises:

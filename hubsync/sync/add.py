@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +79,12 @@ def add_folder(
     blobs: BlobStore,
     records: Records,
     progress: Progress,
+    *,
+    lock_views: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> AddResult:
     """Store every file of a folder, then record them as one commit.
+
+    *lock_views* gives the views' lock, shared, for the moment of publishing.
 
     Raises:
         UsageError: no folder, no file in it, or something that is no file.
@@ -101,7 +106,7 @@ def add_folder(
             found = [_look(path, name, rules) for path, name in group]
             stored += adder.store(found)
             entries += [one.entry for one in found]
-        published = Publisher(catalog, records).publish(
+        published = Publisher(catalog, records, lock_views).publish(
             _publication(request, entries), lease, brought_in=True
         )
     return AddResult(

@@ -6,7 +6,8 @@ wrong.  Where refs point is written after they have moved, from what the catalog
 says then; nothing is acknowledged before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,10 +21,15 @@ from hubsync.ports.records import Records
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes into the catalog and the store's records."""
+    """Publishes into the catalog and the store's records.
+
+    *lock_views* gives the views' lock, shared: a `forget` beside us takes a commit
+    out of the catalog and the records as one, and must not come in between.
+    """
 
     catalog: Catalog
     records: Records
+    lock_views: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def publish(
         self, record: Publication, lease: Lease | None = None, *, brought_in: bool
@@ -33,10 +39,11 @@ class Publisher:
         An unchanged commit whose record is there costs no write here.
         """
         record = replace(record, at=record.at or datetime.now(UTC))
-        if brought_in or not self.records.holds(record.repo, record.commit.oid):
-            self.records.write_revision(self._revision(record))
-        published = self.catalog.publish(record, lease)
-        write_repo(self.catalog, self.records, published.repo)
+        with self.lock_views():
+            if brought_in or not self.records.holds(record.repo, record.commit.oid):
+                self.records.write_revision(self._revision(record))
+            published = self.catalog.publish(record, lease)
+            write_repo(self.catalog, self.records, published.repo)
         return published
 
     def _revision(self, record: Publication) -> RevisionRecord:

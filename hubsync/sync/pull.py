@@ -164,7 +164,9 @@ class Puller:
         plan = await self._plan(tree, request)
         if plan.fetch:
             return None
-        self.progress.plan(0, 0)
+        self.progress.plan(
+            0, 0, reused_files=len(plan.reuse), reused_bytes=plan.reuse_bytes
+        )
         try:
             published = await asyncio.to_thread(
                 self._publish, request, resolved, tree, None
@@ -279,7 +281,12 @@ class Puller:
             )
             for item in plan.fetch
         ]
-        self.progress.plan(len(items), plan.fetch_bytes)
+        self.progress.plan(
+            len(items),
+            plan.fetch_bytes,
+            reused_files=len(plan.reuse),
+            reused_bytes=plan.reuse_bytes,
+        )
         if not items:
             return NOTHING_FETCHED
         async with self.open_engine() as engine:
@@ -309,7 +316,7 @@ class Puller:
             accept_new_identity=request.force,
             must_hold=must_hold,
         )
-        publisher = Publisher(self.catalog, self.records)
+        publisher = Publisher(self.catalog, self.records, self.lock_views)
         return publisher.publish(record, lease, brought_in=lease is not None)
 
     def _check_out(

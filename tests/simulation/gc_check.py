@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from hubsync.sync.rebuild import settle_forgotten
 from tests.simulation.gc_world import CONTENTS, Site
 
 EXPECTED = {hashlib.sha256(content).hexdigest(): content for content in CONTENTS}
@@ -20,6 +21,7 @@ def check(folder: Path) -> None:
         *held_is_there(site),
         *acknowledged_is_there(site),
         *views_are_whole(site),
+        *records_say_the_same(site),
         *catalog_is_sound(site),
         *nobody_failed(site),
     ]
@@ -87,6 +89,15 @@ def views_are_whole(site: Site) -> Iterator[str]:
             number = int(link.name.partition(".")[0])
             if not link.exists() or link.read_bytes() != CONTENTS[number]:
                 yield f"{link} does not lead to its bytes"
+
+
+def records_say_the_same(site: Site) -> Iterator[str]:
+    """F15: what is recorded could be recorded again from the store alone."""
+    settle_forgotten(site.catalog, site.records)
+    for row in site.catalog.repos():
+        for snapshot in site.catalog.snapshots(row):
+            if not site.records.holds(row.repo, snapshot.commit.oid):
+                yield f"{row.repo}@{snapshot.commit.oid} has no record"
 
 
 def catalog_is_sound(site: Site) -> Iterator[str]:

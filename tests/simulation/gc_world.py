@@ -163,7 +163,7 @@ def pull_once(site: Site, repo: RepoId) -> str:
     puller = Puller(
         catalog=site.catalog,
         blobs=site.blobs,
-        records=StoreRecords(site.root),
+        records=site.records,
         views=[site.view],
         open_hub=lambda _: PooledHub(tree),
         open_engine=fetcher,
@@ -183,8 +183,9 @@ def add_once(site: Site, repo: RepoId, folder: Path) -> str:
         AddRequest(folder, repo, "a commit"),
         site.catalog,
         site.blobs,
-        StoreRecords(site.root),
+        site.records,
         SilentProgress(),
+        lock_views=lambda: site.root.lock_views(VIEWS_WAIT_S),
     )
     row, snapshot = done.published.repo, done.published.snapshot
     with site.root.lock_views(VIEWS_WAIT_S):
@@ -202,7 +203,7 @@ def forget_some(site: Site, row: RepoRow) -> None:
     for one in snapshots if chosen is None else [chosen]:
         site.say("forgets", row.repo.name, one.commit.oid)
     with site.root.lock_views(VIEWS_WAIT_S, alone=True):
-        forget(site.catalog, StoreRecords(site.root), [site.view], row, chosen)
+        forget(site.catalog, site.records, [site.view], row, chosen)
 
 
 def bring_in(folder: Path, seed: object, number: int) -> None:
@@ -249,7 +250,9 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
     """Grace 0, and partials are old as soon as nobody has them."""
     site = Site.open(folder, seed)
     while True:
-        settle_forgotten(site.catalog, site.records)
+        with site.root.lock_views(VIEWS_WAIT_S):
+            settle_forgotten(site.catalog, site.records)
+            also_needed = needed_by_records(site.catalog, site.records)
         collect(
             site.catalog,
             site.blobs,
@@ -257,7 +260,7 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
             dry_run=False,
             options=GcOptions(),
             clean_leftovers=lambda: clean_leftovers(site.root, 0.0),
-            also_needed=needed_by_records(site.catalog, site.records),
+            also_needed=also_needed,
         )
         site.say("collected", str(number))
 
