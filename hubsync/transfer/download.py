@@ -17,7 +17,7 @@ from hubsync.transfer.fetch import Fetch
 from hubsync.transfer.http import Reply
 from hubsync.transfer.lanes import Lanes
 from hubsync.transfer.parts import Parts, clipped
-from hubsync.transfer.replies import check_part
+from hubsync.transfer.replies import Found, check_part
 from hubsync.transfer.run import Run, weightiest
 from hubsync.transfer.tuner import Tuner
 
@@ -205,21 +205,24 @@ class Download:
     ) -> Reply:
         reply = await self._run.courier.get(self._fetch.source, headers, via)
         try:
-            self._accept(reply, headers, span)
+            found = self._accept(reply, headers, span)
         except BaseException as error:
             if isinstance(error, ExpiredError) and self._via == via:
                 self._forget_the_way()
             reply.response.close()  # its body is of no use, and may be long
             raise
+        # An address that another lane found expired meanwhile stays forgotten.
+        if via is None or self._via == via:
+            self._via, self._etag = reply.url, found.etag
         return reply
 
-    def _accept(self, reply: Reply, headers: dict[str, str], span: Span) -> None:
+    def _accept(self, reply: Reply, headers: dict[str, str], span: Span) -> Found:
         etag = self._etag if headers else None
         found = check_part(reply, self._name, span, self._fetch.want, etag)
         if found.whole and headers:
             self._one_stream = True
             raise StartOverError(f"{reply.host} gives no ranges of it")
-        self._via, self._etag = reply.url, found.etag
+        return found
 
     def _forget_the_way(self) -> None:
         self._via = self._etag = None

@@ -182,7 +182,8 @@ def _blocks(reader: Reader, span: tuple[int, int], fault: Fault) -> Iterator[Blo
         yield block
         offset += len(block)
     if fault.kind == "longer":
-        yield b"x" * fault.at
+        for sent in range(0, fault.at, BLOCK):
+            yield b"x" * min(BLOCK, fault.at - sent)
 
 
 def _slice_bytes(sent: int, fault: Fault) -> int:

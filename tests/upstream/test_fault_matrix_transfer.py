@@ -3,6 +3,7 @@
 A file of 3 MB is some twelve ranged parts here, over four connections.
 """
 
+import itertools
 import re
 import signal
 import subprocess
@@ -66,6 +67,32 @@ def test_without_a_fault_each_byte_is_sent_once_over_several_connections(
     assert [start for start, _ in covered[1:]] == [stop for _, stop in covered[:-1]]
 
 
+def test_connections_are_as_many_as_allowed_and_no_more(
+    hub: TestHub, tmp_path: Path
+) -> None:
+    repo = hub.create_repo("acme/several")
+    repo.commit({f"{n}.bin": Lfs(Virtual(SIZE, seed=n)) for n in range(4)})
+    few = {
+        "HUBSYNC_TRANSFER__MAX_CONNECTIONS": "5",
+        "HUBSYNC_TRANSFER__CONNECTIONS_PER_FILE": "2",
+    }
+    hub.pace.rate_bytes_per_s = 2 * MIB
+    quick_mirror(tmp_path / "few", hub, **few).pull("acme/several")
+    assert 4 <= _at_once(parts(hub)) <= 5
+    by_file: dict[str, list[Seen]] = {}
+    for one in parts(hub):
+        by_file.setdefault(one.path.partition("?")[0], []).append(one)
+    assert [_at_once(seen) for seen in by_file.values()] == [2] * 4
+
+
+def _at_once(seen: list[Seen]) -> int:
+    """The most requests that were being answered in one moment."""
+    # The end of one and the beginning of the next are no two connections.
+    ends = [(one.ended or 0.0, -1) for one in seen]
+    moments = sorted([*((one.at, 1) for one in seen), *ends])
+    return max(itertools.accumulate(change for _, change in moments))
+
+
 def test_f22_a_terminated_pull_ends_soon_and_keeps_what_it_has(
     mirror: QuickMirror, repo: HubRepo, hub: TestHub
 ) -> None:
@@ -99,21 +126,22 @@ def test_f25_no_request_is_sent_inside_a_closed_window(
     mirror: QuickMirror, hub: TestHub, bucket: str
 ) -> None:
     repo = hub.create_repo("acme/many")
-    repo.commit({f"{n}.bin": Lfs(b"%d" % n * 3000) for n in range(9)})
-    hub.page_size = 3
+    repo.commit({f"{n}.bin": Lfs(b"%d" % n * 3000) for n in range(30)})
+    hub.page_size = 5
     window = hub.limits.windows[bucket]
-    window.quota, window.window_s = 4, 2
+    window.quota, window.window_s = {"resolvers": 14, "api": 4}[bucket], 2
     talk = Talk()
     mirror.pull("acme/many", talk=talk)
     # Those that were on their way when the window closed are nobody's fault.
     late = [one for one in hub.requests if (one.closed_for_s or 0) > 0.3]
     assert late == []
-    assert len(mirror.blobs()) == 9
+    assert len(mirror.blobs()) == 30
 
 
 def test_f25_a_retry_after_is_obeyed_by_all_parts(
     mirror: QuickMirror, repo: HubRepo, hub: TestHub
 ) -> None:
+    hub.pace.rate_bytes_per_s = MIB // 2  # or all would be over before it
     limited = {"Retry-After": "1"}
     hub.faults.add(Fault("status", role="cdn", after=1, status=429, headers=limited))
     mirror.pull("acme/tiny")
@@ -514,6 +542,20 @@ def test_f37_a_host_that_is_never_there_is_named(
     with pytest.raises(UnavailableError, match=re.escape(host)):
         mirror.pull("acme/tiny")
     assert asked_the_hub(hub) <= 8
+    assert_nothing_visible(mirror)
+
+
+def test_f36_silence_of_all_hosts_ends_the_pull(
+    repo: HubRepo, hub: TestHub, tmp_path: Path
+) -> None:
+    patience = {
+        "HUBSYNC_TRANSFER__READ_TIMEOUT": "60s",
+        "HUBSYNC_TRANSFER__STALL_TIMEOUT": "1s",
+    }
+    mirror = quick_mirror(tmp_path / "patient", hub, **patience)
+    hub.faults.add(Fault("silence", role="cdn", times=-1))
+    with pytest.raises(UnavailableError, match="no byte"):
+        mirror.pull("acme/tiny")
     assert_nothing_visible(mirror)
 
 
