@@ -73,7 +73,7 @@ class Breaker:
         """Wait; whether this is the one request that tries if it is back."""
         clock = asyncio.get_running_loop().time
         while host.is_open:
-            if host.probes > self._options.retries_max:
+            if host.probes >= self._options.retries_max:
                 raise UnavailableError(
                     f"{name} is down: {host.why} (asked {host.failures} times)",
                     hint="Try again later. What has arrived is kept, and the next "

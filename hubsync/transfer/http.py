@@ -1,19 +1,29 @@
 """One GET, redirects followed by our own hand, one hop at a time."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from hubsync import __version__
-from hubsync.ports.hub import HubAnswerError, Source, UnavailableError
-from hubsync.transfer.breaker import Breaker
+from hubsync.ports.hub import HubAnswerError, Source
+from hubsync.ports.limiter import Budget
+from hubsync.transfer.breaker import Attempt, Breaker
 from hubsync.transfer.errors import RetryLaterError
-from hubsync.transfer.guard import GuardedResolver
+from hubsync.transfer.guard import (
+    GuardedResolver,
+    Homes,
+    PatientResolver,
+    check_literal,
+)
 from hubsync.transfer.limiter import Gates
 from hubsync.transfer.options import TransferOptions
+from hubsync.transfer.proxies import Proxies
+from hubsync.transfer.silence import final_error, reason
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FIELD_BYTES_MAX = 64 * 1024  # signed addresses in Location are long
@@ -47,54 +57,114 @@ class Reply:
 
     @property
     def host(self) -> str:
-        return self.response.url.authority
+        return name_of(self.response.url)
 
 
 class Session:
-    """An HTTP session that keeps nothing from one request to the next."""
+    """An HTTP session that keeps nothing from one request to the next.
+
+    Two sets of connections: one goes anywhere and is for upstreams that stand in
+    a private network, the other goes to the internet only.  Neither can be met
+    with what was resolved or opened for the other.
+    """
 
     def __init__(
-        self, options: TransferOptions, resolver: GuardedResolver | None = None
+        self, options: TransferOptions, resolver: AbstractResolver | None = None
     ) -> None:
-        self.guard = resolver or GuardedResolver()
-        self.http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=0, resolver=self.guard, ttl_dns_cache=60
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=True,  # proxies
-            read_bufsize=options.block_bytes,
-            max_line_size=_FIELD_BYTES_MAX,
-            max_field_size=_FIELD_BYTES_MAX,
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=options.connect_timeout_s,
-                sock_read=options.read_timeout_s,
-            ),
-            # `identity`: digests are of the bytes as they are stored.
-            headers={
-                "Accept-Encoding": "identity",
-                "User-Agent": f"hubsync/{__version__}",
-            },
+        self.proxies = Proxies()
+        names = PatientResolver(
+            resolver or ThreadedResolver(), options.connect_timeout_s
+        )
+        guarded = GuardedResolver(names, self.proxies.addresses)
+        self.homes = Homes(names)
+        self._anywhere = _client(options, names)
+        self._internet = _client(options, guarded)
+
+    async def get(
+        self, url: URL, headers: Mapping[str, str], *, near: bool
+    ) -> aiohttp.ClientResponse:
+        """One GET, no redirects; *near*: of an upstream in a private network.
+
+        Raises:
+            EgressError: *url* is in a private network, and the upstream is not.
+            aiohttp.ClientError, TimeoutError, OSError: no answer.
+        """
+        assert url.host, "checked where it came from"
+        if not near:
+            check_literal(url.host)
+        client = self._anywhere if near else self._internet
+        return await client.get(
+            url, headers=headers, allow_redirects=False, proxy=self.proxies.of(url)
         )
 
+    def known_near(self, home: URL) -> bool | None:
+        """As `is_near`, if that is known without asking."""
+        assert home.host, "checked where it came from"
+        known = self.homes.known(home.host, home.port or 0)
+        if self.proxies.of(home) is not None:
+            return bool(known)  # a name that only the proxy may know
+        return known
+
+    async def is_near(self, home: URL) -> bool:
+        """Whether the upstream at *home* stands in a private network.
+
+        Raises:
+            OSError: its name cannot be resolved.
+        """
+        assert home.host, "checked where it came from"
+        return await self.homes.is_near(home.host, home.port or 0)
+
     async def close(self) -> None:
-        await self.http.close()
+        await self.homes.close()
+        await self._anywhere.close()
+        await self._internet.close()
+
+
+def _client(
+    options: TransferOptions, resolver: AbstractResolver
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, limit_per_host=0, resolver=resolver, ttl_dns_cache=60
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,  # see `Proxies`
+        read_bufsize=options.block_bytes // 2,
+        max_line_size=_FIELD_BYTES_MAX,
+        max_field_size=_FIELD_BYTES_MAX,
+        timeout=aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=options.connect_timeout_s,
+            sock_read=options.read_timeout_s,
+        ),
+        # `identity`: digests are of the bytes as they are stored.
+        headers={
+            "Accept-Encoding": "identity",
+            "User-Agent": f"hubsync/{__version__}",
+        },
+    )
 
 
 class Courier:
     """Sends the GETs of one run: no host is asked more than it can bear."""
 
-    def __init__(self, session: Session, options: TransferOptions) -> None:
+    def __init__(
+        self,
+        session: Session,
+        options: TransferOptions,
+        budget: Budget | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
         self._session, self._options = session, options
-        self._gates, self._breaker = Gates(options), Breaker(options)
+        self._budget: Budget = budget or Gates(options)
+        self._breaker = breaker or Breaker(options)
         self.requests = 0  # redirect hops are requests too: the hub counts them
 
     @property
     def quiet_until(self) -> float:
         """Loop time until which nothing arrives because we do not ask."""
-        return max(self._gates.quiet_until, self._breaker.quiet_until)
+        return max(self._budget.quiet_until, self._breaker.quiet_until)
 
     async def get(
         self, source: Source, more: Mapping[str, str], via: str | None = None
@@ -115,13 +185,12 @@ class Courier:
         """
         # encoded=True: a signed query must arrive as it was signed, byte for byte.
         home = URL(source.url, encoded=True)
-        if home.host:
-            await self._session.guard.trust(home.host, home.port or 443)
+        near = await self._is_near(home)
         url = home if via is None else URL(via, encoded=True)
         for hop in range(self._options.redirects_max + 1):
-            at_home = url.origin() == home.origin()
+            at_home = _origin(url) == _origin(home)
             headers = {**(source.headers if at_home else {}), **more}
-            response = await self._send(url, headers)
+            response = await self._send(url, headers, near=near)
             if response.status not in _REDIRECTS:
                 return Reply(response, hop + 1, at_home, str(url))
             location = response.headers.get("Location", "")
@@ -132,33 +201,49 @@ class Courier:
             f"{self._options.redirects_max} redirects for {home.path}"
         )
 
+    async def _is_near(self, home: URL) -> bool:
+        known = self._session.known_near(home)
+        if known is not None:
+            return known
+        async with self._attempt(name_of(home)):
+            return await self._session.is_near(home)
+
     async def _send(
-        self, url: URL, headers: Mapping[str, str]
+        self, url: URL, headers: Mapping[str, str], *, near: bool
     ) -> aiohttp.ClientResponse:
-        assert url.host, "checked where it came from"
-        self._session.guard.check_literal(url.host)
-        host, kind = url.authority, kind_of(url.raw_path)
-        await self._gates.passed(host, kind)
-        async with self._breaker.attempt(host) as attempt:
+        host, kind = name_of(url), kind_of(url.raw_path)
+        await self._budget.passed(host, kind)
+        async with self._attempt(host) as attempt:
+            # Once more: while we waited for the host, somebody may have been told.
+            await self._budget.passed(host, kind)
             self.requests += 1
-            try:
-                response = await self._session.http.get(
-                    url, headers=headers, allow_redirects=False
-                )
-            except aiohttp.ClientConnectorCertificateError as error:
-                raise UnavailableError(
-                    f"{error.host} cannot prove who it is: {error.certificate_error}",
-                    hint="If a proxy with its own certificate is in between, point "
-                    "SSL_CERT_FILE to that certificate.",
-                ) from error
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                attempt.answered, attempt.why = False, reason(error)
-                raise RetryLaterError(f"{host}: {attempt.why}") from error
+            response = await self._session.get(url, headers, near=near)
             attempt.answered = not is_trouble(response.status)
             attempt.why = f"it answered {response.status}"
         lower = {name.lower(): value for name, value in response.headers.items()}
-        self._gates.saw(host, kind, response.status, lower)
+        self._budget.answered(host, kind, response.status, lower)
         return response
+
+    @asynccontextmanager
+    async def _attempt(self, host: str) -> AsyncIterator[Attempt]:
+        """Ask *host* when it may be asked; say in plain words why it failed."""
+        async with self._breaker.attempt(host) as attempt:
+            try:
+                yield attempt
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if final := final_error(host, error):
+                    raise final from error
+                attempt.answered, attempt.why = False, reason(error)
+                raise RetryLaterError(f"{host}: {attempt.why}") from error
+
+
+def name_of(url: URL) -> str:
+    """Host, and port unless it is the usual one; never user and password."""
+    return (url.host_port_subcomponent or "").lower()
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.host, url.port  # in lower case, unlike `URL.origin`
 
 
 def kind_of(raw_path: str) -> str:
@@ -173,19 +258,6 @@ def is_trouble(status: int) -> bool:
     return status >= _SERVER_ERROR or status in (408, 425)
 
 
-def reason(error: BaseException) -> str:
-    """Why there was no answer, in plain words."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"the name cannot be resolved ({error.os_error.strerror})"
-    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return f"no answer in time ({error})" if str(error) else "no answer in time"
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return f"no encrypted connection ({error.os_error})"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect ({error.os_error.strerror or error.os_error})"
-    return f"no answer: {str(error) or type(error).__name__}"
-
-
 async def _read_note(response: aiohttp.ClientResponse) -> None:
     """Read "Found. Redirecting to …" to its end: the connection is good then."""
     async with response:
@@ -195,7 +267,7 @@ async def _read_note(response: aiohttp.ClientResponse) -> None:
                 await response.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise RetryLaterError(
-                    f"{response.url.authority}: {reason(error)}"
+                    f"{name_of(response.url)}: {reason(error)}"
                 ) from error
 
 
@@ -205,8 +277,13 @@ def _target(url: URL, location: str) -> URL:
     with suppress(ValueError):
         target = url.join(URL(location if sane else "", encoded=True))
         host = target.host
-    if not location or not sane or not host or target.scheme not in ("http", "https"):
+    # "%31" in a host is 1 for some and not for others; in an address with colons
+    # it names an interface.
+    sane = sane and host is not None and ("%" not in host or ":" in host)
+    if not location or not sane or target.scheme not in ("http", "https"):
         raise RedirectError(f"{url.host} redirects to nowhere: {location[:120]!r}")
     if url.scheme == "https" and target.scheme == "http":
         raise RedirectError(f"{url.host} redirects from https to http at {host}")
+    if _origin(target) != _origin(url) and (target.user or target.password):
+        raise RedirectError(f"{url.host} redirects to {host} with a name to log in")
     return target

@@ -1,13 +1,15 @@
 """Waiting that all downloads of a run share."""
 
 import asyncio
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 
 from hubsync.ports.hub import UnavailableError
 from hubsync.transfer.options import TransferOptions
 from hubsync.wire.hf import parse_rate_limit, parse_wait_s
 
 _TOO_MANY = 429
+JITTER_S = 0.25  # so that those who waited do not all come in one moment
 
 
 class RateLimiter:
@@ -28,14 +30,17 @@ class RateLimiter:
 
 
 class Gates:
-    """Closed while a hub wants silence: one 429 is told to all, not met by all.
+    """The `Budget` of one process: one 429 is told to all, not met by all.
 
     A hub counts by buckets (``"resolvers";r=0;t=55``); which of our requests fall
     into which it tells with its answers.
     """
 
-    def __init__(self, options: TransferOptions) -> None:
+    def __init__(
+        self, options: TransferOptions, jitter: Callable[[], float] | None = None
+    ) -> None:
         self._options = options
+        self._jitter_s = jitter or (lambda: random.uniform(0.0, JITTER_S))  # noqa: S311
         self._buckets: dict[tuple[str, str], str] = {}  # (host, kind) -> bucket
         self._opens_at: dict[tuple[str, str], float] = {}  # (host, bucket)
         self._refusals: dict[tuple[str, str], int] = {}  # in a row, without a time
@@ -59,9 +64,9 @@ class Gates:
                     hint="Try again later, or log in with `hf auth login`: accounts "
                     "have higher limits.",
                 )
-            await asyncio.sleep(wait)
+            await asyncio.sleep(wait + self._jitter_s())
 
-    def saw(
+    def answered(
         self, host: str, kind: str, status: int, headers: Mapping[str, str]
     ) -> None:
         """Learn from an answer's *headers* (names in lower case)."""

@@ -8,7 +8,8 @@ like): a client that sees it would go to the Hub's own store, past the mirror.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from hubsync.model.digest import GitOid
 from hubsync.model.revision import InvalidRevisionError, RefName
@@ -222,4 +223,16 @@ def parse_wait_s(headers: Mapping[str, str]) -> float | None:
     if limit is not None and limit.remaining == 0:
         return limit.reset_s + 1.0  # the window ends within that second
     after = headers.get("retry-after", "").strip()
-    return float(after) if _SECONDS.fullmatch(after) else None
+    if _SECONDS.fullmatch(after):
+        return float(after)
+    # By the clock of whoever says it: ours may be wrong.
+    until, now = _parse_date(after), _parse_date(headers.get("date", ""))
+    return max((until - now).total_seconds(), 0.0) if until and now else None
+
+
+def _parse_date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
