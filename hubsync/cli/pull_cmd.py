@@ -16,9 +16,10 @@ from hubsync.cli.common import (
     type_option,
     understand,
 )
+from hubsync.cli.events import EventProgress
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
-from hubsync.cli.progress import TerminalProgress
+from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.units import format_size
 from hubsync.sync.planner import Selection
@@ -85,6 +86,7 @@ EXAMPLES
     help="List the tree again; accept a repo that was replaced by another.",
 )
 @click.option("--offline", is_flag=True, help="Send nothing; answer from the store.")
+@progress_option
 @common_options
 def command(
     common: Common,
@@ -98,6 +100,7 @@ def command(
     dry_run: bool,
     force: bool,
     offline: bool,
+    progress_mode: str,
 ) -> int:
     """Bring each REPO at one revision into the store, every byte verified.
 
@@ -117,22 +120,22 @@ def command(
                 PullRequest(repo, arg.revision, selection, force, offline, dry_run)
             )
         for request in requests:
+            progress = progress_for(common, progress_mode, request.repo.path)
             try:
-                result = _pull(app, common, request)
+                result = _pull(app, request, progress)
                 if checkout_dir is not None and not dry_run:
                     _check_out(app, request, result, checkout_dir)
             except HubsyncError as error:
-                if len(requests) == 1:
+                if isinstance(progress, EventProgress):
+                    progress.failed(error)
+                elif len(requests) == 1:
                     raise
+                else:
+                    _say_error(request, error)
                 failures.append(error)
-                named = str(request.repo) in str(error)
-                which = "" if named else f"{request.repo}: "
-                say(f"hubsync: error: {which}{error}")
-                if error.hint:
-                    say(f"hubsync: hint: {error.hint}")
                 continue
             done += 1
-            _print(common, request, result)
+            _print(common, request, result, progress)
     if failures and done:
         return ExitCode.PARTLY
     return failures[0].exit_code if failures else ExitCode.DONE
@@ -155,9 +158,15 @@ def _open(common: Common, *, dry_run: bool) -> Iterator[App]:
                 yield app
 
 
-def _pull(app: App, common: Common, request: PullRequest) -> PullResult:
-    label = request.repo.path
-    progress = TerminalProgress(label, bars=common.bars, quiet=common.quiet)
+def _say_error(request: PullRequest, error: HubsyncError) -> None:
+    named = str(request.repo) in str(error)
+    which = "" if named else f"{request.repo}: "
+    say(f"hubsync: error: {which}{error}")
+    if error.hint:
+        say(f"hubsync: hint: {error.hint}")
+
+
+def _pull(app: App, request: PullRequest, progress: AnyProgress) -> PullResult:
     try:
         if request.dry_run:
             return asyncio.run(app.puller(progress).pull(request))
@@ -181,29 +190,48 @@ def _check_out(
     say(f"wrote {report.files} files of {row.repo} into {folder}")
 
 
-def _print(common: Common, request: PullRequest, result: PullResult) -> None:
-    plan = result.plan
+def _print(
+    common: Common, request: PullRequest, result: PullResult, progress: AnyProgress
+) -> None:
+    if isinstance(progress, EventProgress):
+        progress.emit("done", **_json(request, result))
     if common.as_json:
         print_json(_json(request, result))
         return
     if request.dry_run:
         _print_plan(common, result)
         return
-    if not common.quiet:
+    if not common.quiet and not isinstance(progress, EventProgress):
         for warning in result.warnings:
             say(f"hubsync: warning: {warning}")
-        pointers = f", {len(plan.pointers)} left as pointers" if plan.pointers else ""
-        say(
-            f"{result.repo} {result.revision} = {result.commit.oid[:10]}: "
-            f"{plan.selected} files, {format_size(plan.selected_bytes)} "
-            f"({format_size(result.bytes_fetched)} fetched{pointers}) "
-            f"in {result.elapsed_s:.1f} s"
-        )
+        say(_last_line(result))
     path = result.path
     if path is not None and request.selection.path:
         path = path / request.selection.path
     if path is not None:
         click.echo(str(path))
+
+
+def _last_line(result: PullResult) -> str:
+    """What came, what was there, how fast: the line that stays on the screen."""
+    plan = result.plan
+    parts = []
+    if result.bytes_fetched:
+        rate = result.bytes_fetched / max(result.elapsed_s, 0.001)
+        fetched = f"{format_size(result.bytes_fetched)} fetched and verified"
+        parts.append(f"{fetched} at {format_size(rate)}/s")
+    else:
+        parts.append("0 B fetched")
+    if plan.reuse:
+        parts.append(f"{format_size(plan.reuse_bytes)} reused")
+    if plan.pointers:
+        parts.append(f"{len(plan.pointers)} left as pointers")
+    requests = "1 request" if result.requests == 1 else f"{result.requests} requests"
+    return (
+        f"{result.repo} {result.revision} = {result.commit.oid[:10]}: "
+        f"{plan.selected} files, {format_size(plan.selected_bytes)} "
+        f"({', '.join(parts)}) in {result.elapsed_s:.1f} s, {requests}"
+    )
 
 
 def _json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
@@ -228,6 +256,7 @@ def _json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
     }
     if request.dry_run:
         answer["dry_run"] = True
+        answer["requests_to_fetch"] = plan.requests
         answer["bytes_to_fetch"] = plan.fetch_bytes
         answer["fetch"] = [
             {"path": item.entry.path, "size": item.want.size_bytes}
@@ -244,7 +273,9 @@ def _print_plan(common: Common, result: PullResult) -> None:
         f"  already held  {len(plan.reuse):>7} files  {format_size(plan.reuse_bytes)}\n"
         f"  same contents {len(plan.share):>7} files, fetched once\n"
         f"  pointers      {len(plan.pointers):>7} files\n"
-        f"  not selected  {len(plan.skipped):>7} files"
+        f"  not selected  {len(plan.skipped):>7} files\n"
+        f"  requests      {result.requests:>7} sent to plan this, "
+        f"{plan.requests} more to fetch"
     )
     if common.quiet:
         return

@@ -16,7 +16,7 @@ from hubsync.cli.common import (
 )
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
-from hubsync.cli.progress import TerminalProgress
+from hubsync.cli.progress import progress_for
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.units import format_size
@@ -126,7 +126,7 @@ def _repair(app: App, common: Common, report: VerifyReport) -> set[str]:
 def _pull_again(
     app: App, common: Common, row: RepoRow, snapshot: SnapshotRow, path: str
 ) -> bool:
-    progress = TerminalProgress(path, bars=common.bars, quiet=common.quiet)
+    progress = progress_for(common, "auto", path)
     request = PullRequest(
         row.repo, snapshot.commit.oid, Selection(path=path), offline=False
     )

@@ -6,8 +6,15 @@ from typing import Protocol
 class Progress(Protocol):
     """Called from the event loop; must return at once and never raise."""
 
-    def plan(self, files: int, size_bytes: int) -> None:
-        """*files* are to be fetched, *size_bytes* in all."""
+    def plan(
+        self,
+        files: int,
+        size_bytes: int,
+        *,
+        reused_files: int = 0,
+        reused_bytes: int = 0,
+    ) -> None:
+        """*files* are to be fetched, *size_bytes* in all; others are held already."""
 
     def file_started(self, path: str, size_bytes: int, offset: int) -> None:
         """*path* is being fetched; *offset* bytes were there already."""
@@ -28,7 +35,14 @@ class Progress(Protocol):
 class SilentProgress:
     """Watches nothing."""
 
-    def plan(self, files: int, size_bytes: int) -> None: ...
+    def plan(
+        self,
+        files: int,
+        size_bytes: int,
+        *,
+        reused_files: int = 0,
+        reused_bytes: int = 0,
+    ) -> None: ...
 
     def file_started(self, path: str, size_bytes: int, offset: int) -> None: ...
 

@@ -64,6 +64,17 @@ class Plan:
         return sum(item.want.size_bytes for item in self.fetch)
 
     @property
+    def requests(self) -> int:
+        """Requests to the hub that fetching takes, if nothing goes wrong.
+
+        An LFS file's address is asked for once; its parts come from the CDN, which
+        counts nothing.  A plain file is asked for and redirected.  An empty one is
+        known without asking.
+        """
+        sized = (item.entry for item in self.fetch if item.entry.size_bytes)
+        return sum(1 if entry.is_lfs else 2 for entry in sized)
+
+    @property
     def reuse_bytes(self) -> int:
         return sum(entry.size_bytes for entry in self.reuse)
 
