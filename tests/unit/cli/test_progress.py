@@ -180,9 +180,7 @@ def test_a_program_gets_events_on_stderr_and_the_result_on_stdout(
     assert last["bytes_fetched"] == SIZE + 5
 
 
-def test_a_program_learns_of_an_error_by_an_event(
-    mirror: Mirror, tmp_path: Path
-) -> None:
+def test_a_program_learns_of_an_error_by_an_event(mirror: Mirror) -> None:
     done = mirror.run("pull", "acme/nowhere", "--progress", "json")
     assert done.returncode == 3
     last = json.loads(done.stderr.splitlines()[-1])
