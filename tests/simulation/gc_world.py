@@ -152,9 +152,14 @@ def entry_of(number: int, *, as_lfs: bool) -> TreeEntry:
     return TreeEntry(f"{number}.txt", len(content), GitOid.of_blob(content))
 
 
+def some_of(site: Site, count: int) -> list[int]:
+    """One of few choices, so that a commit often comes again."""
+    first = site.chance.randrange(len(CONTENTS))
+    return [(first + n) % len(CONTENTS) for n in range(count)]
+
+
 def pull_once(site: Site, repo: RepoId) -> str:
-    numbers = site.chance.sample(range(len(CONTENTS)), 4)
-    tree = [entry_of(n, as_lfs=site.chance.random() < 0.5) for n in numbers]
+    tree = [entry_of(n, as_lfs=n % 2 == 0) for n in some_of(site, 4)]
 
     @asynccontextmanager
     async def fetcher() -> AsyncIterator[PooledFetcher]:
@@ -176,8 +181,8 @@ def pull_once(site: Site, repo: RepoId) -> str:
 def add_once(site: Site, repo: RepoId, folder: Path) -> str:
     for path in folder.iterdir():
         path.unlink()
-    for number in site.chance.sample(range(len(CONTENTS)), 3):
-        suffix = site.chance.choice(["bin", "txt"])
+    for number in some_of(site, 3):
+        suffix = "txt" if number % 3 else "bin"
         (folder / f"{number}.{suffix}").write_bytes(CONTENTS[number])
     done = add_folder(
         AddRequest(folder, repo, "a commit"),

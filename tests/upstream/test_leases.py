@@ -16,8 +16,12 @@ from hubsync.catalog.rows import Publication, Published
 from hubsync.config.load import load
 from hubsync.model.errors import HubsyncError, IntegrityError
 from hubsync.model.repo import RepoId, RepoType
+from hubsync.ports.blobs import StoreBusyError
 from hubsync.ports.progress import SilentProgress
-from hubsync.retention.gc import GcOptions
+from hubsync.ports.view import ViewSnapshot
+from hubsync.retention.gc import GcOptions, collect
+from hubsync.store.layout import StoreRoot
+from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.request import PullRequest
 from hubsync.wiring import App, open_app
 from tests.pulling import Mirror
@@ -136,7 +140,16 @@ def _forget_and_collect(app: App) -> None:
     row = app.catalog.find_repo(TINY)
     assert row is not None
     app.catalog.forget(row, None)
-    assert app.collect(GcOptions(), dry_run=False).blobs == 3
+    # Not by the app: its gc would keep what the records still name.
+    done = collect(
+        app.catalog,
+        app.blobs,
+        app.trash,
+        dry_run=False,
+        options=GcOptions(),
+        clean_leftovers=lambda: None,
+    )
+    assert done.blobs == 3
 
 
 def test_what_is_found_damaged_under_a_pull_keeps_it_from_publishing(
@@ -160,3 +173,35 @@ def test_what_is_found_damaged_under_a_pull_keeps_it_from_publishing(
     mirror.pull("acme/tiny", "main")
     assert mirror.json("show", "acme/tiny")["commit"] == second
     assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+def test_nobody_forgets_while_a_pull_publishes_or_lays_out(
+    mirror: Mirror, repo: HubRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalog, records and views are changed as one."""
+    met: list[str] = []
+
+    def refused(root: Path, where: str) -> None:
+        store = StoreRoot.open(root, create=False)
+        with (
+            pytest.raises(StoreBusyError, match="views"),
+            store.lock_views(0, alone=True),
+        ):
+            met.append("free")
+        met.append(where)
+
+    publish, checkout = Catalog.publish, HfCacheView.checkout
+
+    def publishing(self: Catalog, record: Publication, *lease: object) -> Published:
+        refused(mirror.root, "publish")
+        return publish(self, record, *lease)  # type: ignore[arg-type]
+
+    def laying_out(self: HfCacheView, snapshot: ViewSnapshot) -> Path:
+        refused(mirror.root, "lay out")
+        return checkout(self, snapshot)
+
+    monkeypatch.setattr(Catalog, "publish", publishing)
+    monkeypatch.setattr(HfCacheView, "checkout", laying_out)
+    mirror.pull("acme/tiny")
+    mirror.pull("acme/tiny")
+    assert met == ["publish", "lay out"] * 2
