@@ -20,6 +20,7 @@ from tests.pulling import Mirror
 from tests.testhub import Fault, HubRepo, Lfs, Seen, TestHub, Virtual
 
 MIB = 1 << 20
+NIGHTLY = "HUBSYNC_TEST_NIGHTLY"  # set by the nightly run: what takes minutes
 PART_BYTES = 256 * 1024
 FILE = Virtual(3_000_000)
 WEIGHTS = FILE.content()
