@@ -17,6 +17,7 @@ from hubsync.model.errors import HubsyncError
 from hubsync.selftest.contents import Content
 from hubsync.selftest.ledger import Ledger
 from hubsync.selftest.roles import OpenStore
+from hubsync.sync.rebuild import needed_by_records
 from hubsync.wiring import App
 
 OPEN_MAX_S = 5.0
@@ -109,6 +110,12 @@ def acknowledged_is_there(app: App, ledger: Ledger) -> Iterator[Violation]:
     there = {(row.repo.name, one.commit.oid) for row, one in _snapshots(app)}
     for name, commit in ledger.acknowledged.keys() - there:
         yield Violation("I3", f"{name}@{commit[:10]} was acknowledged, and is gone")
+    for row, snapshot in _snapshots(app):
+        # Written first: whatever becomes of the catalog, it can be made again.
+        if not app.records.holds(row.repo, snapshot.commit.oid):
+            name = f"{row.repo.name}@{snapshot.commit.oid[:10]}"
+            if (row.repo.name, snapshot.commit.oid) not in ledger.leaving:
+                yield Violation("I3", f"{name} has no revision record")
 
 
 def held_is_there(app: App, ledger: Ledger) -> Iterator[Violation]:
@@ -124,7 +131,7 @@ def held_is_there(app: App, ledger: Ledger) -> Iterator[Violation]:
 
 def views_are_whole(app: App, ledger: Ledger) -> Iterator[Violation]:
     """I4: what a client sees in the cache folder is a whole version."""
-    for folder in app.root.hub.glob("models--selftest--*"):
+    for folder in app.root.hub.glob("models--*"):
         name = "/".join(folder.name.split("--")[1:])
         for ref in folder.glob("refs/*"):
             if not (folder / "snapshots" / ref.read_text("ascii")).is_dir():
@@ -156,8 +163,10 @@ def nothing_is_left(app: App, contents: Sequence[Content]) -> Iterator[Violation
     many were killed.
     """
     root = app.root
-    held = {blob.digest for blob in app.catalog.all_held()}
-    for digest in set(app.blobs.digests()) - held:
+    needed = {blob.digest for blob in app.catalog.all_held()}
+    # A publish that was killed leaves a record, whose blobs can be brought back.
+    needed |= needed_by_records(app.catalog, app.records)
+    for digest in set(app.blobs.digests()) - needed:
         yield Violation("I7", f"{digest} was left by gc, and nobody needs it")
     may_stay = {f".{one.entry('').want.key}.journal.tmp" for one in contents}
     for one in contents:
