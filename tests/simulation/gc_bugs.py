@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from hubsync.catalog import blobs, leases
+from hubsync.catalog import leases
 from hubsync.catalog.bulk import chunks
 from hubsync.catalog.catalog import Catalog
 from hubsync.model.digest import Digest
@@ -90,21 +90,6 @@ def the_dead_go_on() -> None:
     plant.setattr(leases, "claim", lambda _tx, _lease, _names: None)
 
 
-def nobody_takes_the_lock() -> None:
-    """On PostgreSQL: transactions are side by side, whatever they decide."""
-    for module in (leases, blobs):
-        plant.setattr(module, "keep_all_out", lambda _tx: None)
-    plant.setattr(leases, "keep_gc_out", lambda _tx: None)
-    needed = blobs.needed
-
-    def slowly(*args: Any) -> set[Digest]:
-        found = needed(*args)
-        time.sleep(MOMENT_S)
-        return found
-
-    plant.setattr(blobs, "needed", slowly)
-
-
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -114,6 +99,5 @@ BUGS: dict[str, Callable[[], None]] = {
         claims_come_after_the_look,
         everybody_is_taken_for_dead,
         the_dead_go_on,
-        nobody_takes_the_lock,
     )
 }

@@ -18,8 +18,9 @@ from tests.simulation.gc_bugs import BUGS
 from tests.simulation.gc_check import check
 from tests.simulation.gc_world import ROLES, Site
 
-ROUND_S = 1.5
-KILL_EVERY_S = 0.07
+ROUND_S = 2.0
+KILL_EVERY_S = 0.05
+PATIENCE_S = 1.0
 
 
 def fork(work: Callable[[], None], folder: Path) -> int:
@@ -36,6 +37,25 @@ def fork(work: Callable[[], None], folder: Path) -> int:
     os._exit(1)
 
 
+class Journal:
+    """What the children say, read as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, path.stat().st_size
+
+    def wait_for_progress(self) -> None:
+        """On a busy machine nobody would live to the end of anything."""
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                said = file.read()
+            if b"acknowledges" in said:
+                self._at += len(said)
+                return
+            time.sleep(0.005)
+
+
 def one_round(folder: Path, chance: Random) -> int:
     """Let all run for a while and kill now this one, now that one; how many."""
 
@@ -46,8 +66,10 @@ def one_round(folder: Path, chance: Random) -> int:
     running = [start(index) for index in range(len(ROLES))]
     until = time.monotonic() + ROUND_S
     kills = 0
+    journal = Journal(folder / "journal")
     while time.monotonic() < until:
         time.sleep(KILL_EVERY_S * 2 * chance.random())
+        journal.wait_for_progress()
         index = chance.randrange(len(ROLES))
         kill(running[index])
         kills += 1

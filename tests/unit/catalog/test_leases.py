@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from hubsync.catalog import leases as leases_module
 from hubsync.catalog.catalog import Catalog, Publication
 from hubsync.catalog.errors import NotWholeError
 from hubsync.catalog.leases import Lease, LeaseLostError, Watch
@@ -177,34 +178,46 @@ def test_what_two_have_claimed_stays_until_both_are_gone(catalog: Catalog) -> No
     assert catalog.drop_unneeded([Digest.of(b"1")]) == [Digest.of(b"1")]
 
 
-def test_nobody_begins_to_need_anything_while_gc_decides(catalog: Catalog) -> None:
+def claim_while_deciding(catalog: Catalog) -> list[str]:
+    """What was over first, when somebody claims in the middle of a decision."""
     lease = catalog.open_lease("a test")
-    catalog.claim(lease, [])
-    deciding, waiting, order = threading.Event(), threading.Event(), list[str]()
+    deciding, claiming, claimed = (threading.Event() for _ in range(3))
+    order: list[str] = []
 
     def decide(needed: AbstractSet[Digest]) -> None:
         assert needed == set()
         deciding.set()
-        # It cannot be seen waiting from here; given time, it would come first.
-        assert waiting.wait(30)
-        assert not done.is_set()
-        done.wait(0.2)
+        assert claiming.wait(30)
+        # It cannot be seen waiting from here; let in, it would be done by then.
+        claimed.wait(0.5)
         order.append("decided")
-
-    done = threading.Event()
 
     def claim() -> None:
         assert deciding.wait(30)
-        waiting.set()
+        claiming.set()
         catalog.claim(lease, [Digest.of(b"1")])
         order.append("claimed")
-        done.set()
+        claimed.set()
 
-    with ThreadPoolExecutor(2) as pool:
-        claiming = pool.submit(claim)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(claim)
         catalog.while_deciding([Digest.of(b"1")], decide)
-        claiming.result()
-    assert order == ["decided", "claimed"]
+        waiting.result()
+    return order
+
+
+def test_nobody_begins_to_need_anything_while_gc_decides(catalog: Catalog) -> None:
+    assert claim_while_deciding(catalog) == ["decided", "claimed"]
+
+
+@pytest.mark.parametrize("catalog_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("side", ["keep_all_out", "keep_gc_out"])
+def test_without_the_lock_of_either_side_somebody_would(
+    catalog: Catalog, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the test above finds it out.  SQLite has one writer anyway."""
+    monkeypatch.setattr(leases_module, side, lambda _connection: None)
+    assert claim_while_deciding(catalog) == ["claimed", "decided"]
 
 
 def test_an_error_while_deciding_comes_through(catalog: Catalog) -> None:
