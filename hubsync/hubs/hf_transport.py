@@ -24,7 +24,7 @@ from hubsync import __version__
 from hubsync.hubs.options import HubOptions
 from hubsync.model.errors import OfflineError, UsageError
 from hubsync.ports.hub import HubAnswerError, UnavailableError
-from hubsync.wire.addresses import is_public, parse_address
+from hubsync.wire.addresses import is_ambiguous, is_public, parse_address
 
 T = TypeVar("T")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -32,6 +32,7 @@ _REFUSED = 400
 _REFUSAL_BYTES_MAX = 64 * 1024
 # Nothing is kept from one answer for the next request, here or at a CDN.
 _NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
+_FOR_ALL = frozenset({"accept-encoding", "user-agent"})
 _GZIP = 31  # zlib's wbits for a gzip header
 
 
@@ -163,9 +164,10 @@ class HfTransport:
 
     def _headers_for(self, url: str) -> dict[str, str]:
         headers = {**self.headers, "accept-encoding": "gzip"}
-        if not same_origin(url, self._endpoint):
-            headers.pop("authorization", None)
-        return headers
+        if same_origin(url, self._endpoint):
+            return headers
+        # What more there is may be a credential, too.
+        return {name: value for name, value in headers.items() if name in _FOR_ALL}
 
     def _target(self, url: str, location: str) -> str:
         target = joined(url, location)
@@ -231,6 +233,8 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 def _is_public(origin: tuple[str, str, int]) -> bool:
     """Whether every address that the host has is of the internet."""
     _, host, port = origin
+    if is_ambiguous(host):
+        return False
     literal = parse_address(host)
     if literal is not None:
         return is_public(literal)

@@ -56,6 +56,8 @@ def check_part(
         got = parse_content_range(response.headers.get("Content-Range", ""))
         if got is None or got[0] != span[0] or got[1] > span[1]:
             raise StartOverError(f"{reply.host} gave another range")
+        if response.content_length not in (None, got[1] - got[0]):
+            raise RetryLaterError(f"{reply.host} says two lengths of one part")
     return Found(whole, found)
 
 
@@ -74,7 +76,7 @@ def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
     """
     status = reply.response.status
     if status in (200, 206):
-        _check_body(reply, offset, want)
+        _check_body(reply, name, offset, want)
     elif status == 416 and offset:  # noqa: PLR2004
         raise StartOverError
     elif status == 429 or status >= _SERVER_ERROR or status in (408, 425):  # noqa: PLR2004
@@ -110,7 +112,7 @@ def _refuse(reply: Reply, name: str) -> None:
     )
 
 
-def _check_body(reply: Reply, offset: int, want: Descriptor) -> None:
+def _check_body(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
     response = reply.response
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in ("identity", ""):
@@ -121,13 +123,19 @@ def _check_body(reply: Reply, offset: int, want: Descriptor) -> None:
     if offset:
         return  # the range was ignored
     length, size = response.content_length, want.size_bytes
-    if length is None or length == size:
+    if length == size:
         return
     # Nothing of this may get into the partial, to be found out at its very end.
-    if response.content_type == "text/html":
+    page = response.content_type == "text/html"
+    if page and (length is not None or not _is_page(name)):
         raise RetryLaterError(f"{reply.host} answered with a web page")
-    if length < size:
+    if length is not None and length < size:
         raise RetryLaterError(f"{reply.host} offers {length} bytes of {size}")
+
+
+def _is_page(name: str) -> bool:
+    """Whether the file itself may be a web page, by its *name*: path and repo."""
+    return name.rpartition(" of ")[0].lower().endswith((".html", ".htm", ".xhtml"))
 
 
 def _check_part(
