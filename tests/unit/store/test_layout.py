@@ -38,6 +38,7 @@ def test_a_new_store_says_its_version_and_has_its_folders(tmp_path: Path) -> Non
         "partial",
         "trash",
         "quarantine",
+        "records",
         "hub",
     }
 
