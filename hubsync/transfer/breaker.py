@@ -43,9 +43,12 @@ class Breaker:
     """The state of every host of a run."""
 
     def __init__(
-        self, options: TransferOptions, jitter: Callable[[], float] | None = None
+        self,
+        options: TransferOptions,
+        jitter: Callable[[], float] | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._options = options
+        self._options, self._note = options, note
         self._jitter = jitter or (lambda: random.uniform(0.5, 1.0))  # noqa: S311
         self._hosts: dict[str, _Host] = {}
 
@@ -67,7 +70,7 @@ class Breaker:
         try:
             yield attempt
         finally:
-            self._ended(host, attempt, is_probe=is_probe)
+            self._ended(name, host, attempt, is_probe=is_probe)
 
     async def _passed(self, name: str, host: _Host) -> bool:
         """Wait; whether this is the one request that tries if it is back."""
@@ -90,7 +93,9 @@ class Breaker:
                 continue
         return False
 
-    def _ended(self, host: _Host, attempt: Attempt, *, is_probe: bool) -> None:
+    def _ended(
+        self, name: str, host: _Host, attempt: Attempt, *, is_probe: bool
+    ) -> None:
         if is_probe:
             host.is_probing = False
         if attempt.answered:
@@ -102,6 +107,8 @@ class Breaker:
             # Those that were under way when it opened end in vain, too: they are
             # no reason to wait longer.
             if is_probe or (host.failures >= FAILURES_MAX and not host.is_open):
+                if not host.is_open:
+                    self._note(f"{name} is in trouble: {host.why}; asking less often")
                 host.is_open = True
                 host.probes += is_probe
                 host.opens_at = self._next(host)

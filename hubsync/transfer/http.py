@@ -1,6 +1,6 @@
 """One GET, redirects followed by our own hand, one hop at a time."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -154,11 +154,11 @@ class Courier:
         session: Session,
         options: TransferOptions,
         budget: Budget | None = None,
-        breaker: Breaker | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._session, self._options = session, options
-        self._budget: Budget = budget or Gates(options)
-        self._breaker = breaker or Breaker(options)
+        self._budget: Budget = budget or Gates(options, note=note)
+        self._breaker = Breaker(options, note=note)
         self.requests = 0  # redirect hops are requests too: the hub counts them
 
     @property

@@ -37,9 +37,12 @@ class Gates:
     """
 
     def __init__(
-        self, options: TransferOptions, jitter: Callable[[], float] | None = None
+        self,
+        options: TransferOptions,
+        jitter: Callable[[], float] | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._options = options
+        self._options, self._note = options, note
         self._jitter_s = jitter or (lambda: random.uniform(0.0, JITTER_S))  # noqa: S311
         self._buckets: dict[tuple[str, str], str] = {}  # (host, kind) -> bucket
         self._opens_at: dict[tuple[str, str], float] = {}  # (host, bucket)
@@ -84,8 +87,11 @@ class Gates:
             self._refusals[key] = self._refusals.get(key, 0) + 1
             longest = self._options.backoff_base_s * 2.0 ** (self._refusals[key] - 1)
             wait = min(longest, self._options.backoff_max_s)
-        opens_at = asyncio.get_running_loop().time() + wait
-        self._opens_at[key] = max(self._opens_at.get(key, 0.0), opens_at)
+        now = asyncio.get_running_loop().time()
+        before = self._opens_at.get(key, 0.0)
+        self._opens_at[key] = max(before, now + wait)
+        if before <= now and not refused:  # whoever is refused says so
+            self._note(f"{host} wants no more requests for {wait:.0f} s: waiting")
 
     def _key(self, host: str, kind: str) -> tuple[str, str]:
         return host, self._buckets.get((host, kind), kind)

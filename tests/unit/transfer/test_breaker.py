@@ -203,6 +203,18 @@ def test_a_probe_of_which_nobody_can_tell_leaves_the_host_as_it_was() -> None:
     run(story())
 
 
+def test_trouble_is_said_once() -> None:
+    async def story() -> None:
+        notes: list[str] = []
+        dead = Host(Breaker(OPTIONS, note=notes.append))
+        with pytest.raises(UnavailableError):
+            await dead.until_answered()
+        [note] = notes
+        assert "cdn.test is in trouble: it answered 503" in note
+
+    run(story())
+
+
 def test_silence_of_our_own_doing_is_known() -> None:
     async def story() -> None:
         sick = host()

@@ -295,6 +295,28 @@ class TestAnUpstreamOnTheInternet:
         ask(FAR, resolver=resolver, times=3)
         assert not resolver.asked
 
+    def test_a_proxy_by_name_may_be_near_and_a_redirect_to_its_host_may_not(
+        self, far: Scripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resolver = ScriptedResolver(proxy_office=[LOOPBACK])
+        monkeypatch.setenv("http_proxy", f"http://proxy.office:{port(far)}")
+        assert ask(FAR, resolver=resolver) == b"the file"
+        with serving(answers(FILE)) as [neighbour]:
+            far._answer = answers(to(f"http://proxy.office:{port(neighbour)}/f"))
+            with pytest.raises(EgressError, match=r"proxy\.office"):
+                ask(FAR, resolver=resolver)
+            assert neighbour.asked == []
+
+    def test_a_proxy_is_told_the_password_in_its_address_and_the_hub_is_not(
+        self, far: Scripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        proxy = far.endpoint.replace("http://", "http://me:word@")
+        monkeypatch.setenv("http_proxy", proxy)
+        ask(FAR)
+        [(_, headers)] = far.asked
+        assert headers["proxy-authorization"].startswith("Basic ")
+        assert headers["authorization"] == "Bearer hf_canary"
+
     @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[", "proxy:1"])
     def test_a_proxy_that_is_none_is_said_at_once(
         self, monkeypatch: pytest.MonkeyPatch, proxy: str

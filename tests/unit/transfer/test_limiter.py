@@ -226,3 +226,16 @@ class TestGates:
             assert caught.value.hint
 
         run(story())
+
+    def test_a_wait_that_nobody_was_told_of_is_said_once(self) -> None:
+        async def story() -> None:
+            notes: list[str] = []
+            some = Gates(OPTIONS, note=notes.append)
+            some.answered(CDN, "files", 429, used_up("resolvers", 55))
+            assert notes == [], "whoever was refused says so"
+            for _ in range(5):
+                some.answered(HUB, "files", 302, used_up("resolvers", 55))
+            [note] = notes
+            assert "hub.test wants no more requests for 56 s" in note
+
+        run(story())
