@@ -107,6 +107,6 @@ def test_a_repo_of_100000_files_is_pulled_in_bounded_memory(
 ) -> None:
     many_files(hub, 100_000)
     found = measured_pull(mirror, "acme/many")
-    assert found.peak_bytes < 600 * MIB
+    assert found.peak_bytes < 300 * MIB
     assert len(hub.log.matching("/tree/")) == 101
     assert mirror.json("show", "acme/many")["state"] == "complete"
