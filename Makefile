@@ -5,9 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?= -n 2
+CRASH_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench docs lock clean
+.PHONY: help demo test crash check format bench docs lock clean
 
 help: ## This menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +17,10 @@ demo: $(VENV)/.run $(VENV)/.model ## The whole way on loopback with a real small
 	@$(BIN)/hubsync demo $(DEMO_ARGS)
 
 test: $(VENV)/.dev $(VENV)/.model .venvs/.clients ## Every test, with real clients, git-lfs and databases
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not crash" $(PYTEST_ARGS)
+
+crash: $(VENV)/.dev ## Kill -9, failing system calls and power cuts, again and again
+	$(BIN)/python -m pytest -m crash $(CRASH_ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, changelog
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,13 +12,15 @@ from random import Random
 from hubsync.selftest.checks import Checked, Violation, check, nothing_is_left
 from hubsync.selftest.contents import Content, make_contents
 from hubsync.selftest.ledger import Ledger
-from hubsync.selftest.process import Work, Worker, listen
+from hubsync.selftest.process import Message, Work, Worker, listen
 from hubsync.selftest.roles import OpenStore, finisher, sweeper, writer
 
 WRITERS = ("first", "second")
 SWEEPER = "sweeper"
 ROLES = (*WRITERS, SWEEPER)
-LIFE_MAX_S = 0.25  # from one kill to the next
+LIFE_MAX_S = 0.2
+WORDS = (0, 0, 1, 2, 4, 8)  # that the victim has said before that time begins
+PATIENCE_S = 2.0  # but it is not waited for longer
 LIFE_SHAPE = 1.5  # more of them short: most is done in the first milliseconds
 VIOLATIONS_MAX = 20
 
@@ -74,6 +77,7 @@ class _Loop:
     progress: Callable[[int], None]
     ledger: Ledger = field(default_factory=Ledger)
     workers: dict[str, Worker] = field(default_factory=dict)
+    words: Counter[str] = field(default_factory=Counter)  # said since it started
     kills: int = 0
     checks: int = 0
     open_max_s: float = 0.0
@@ -89,10 +93,10 @@ class _Loop:
         for name in ROLES:
             self._start(name)
         while self.kills < self.plan.kills and not self.violations:
-            life_s = LIFE_MAX_S * chance.random() ** LIFE_SHAPE
-            for name, message in listen(list(self.workers.values()), life_s):
-                self.ledger.note(name, message)
-            self._kill_and_look(chance.choice(self.plan.victims))
+            victim = chance.choice(self.plan.victims)
+            self._await_words(victim, chance.choice(WORDS))
+            self._listen(LIFE_MAX_S * chance.random() ** LIFE_SHAPE)
+            self._kill_and_look(victim)
             self.progress(self.kills)
         self.kill_all()
         if not self.violations:
@@ -119,6 +123,25 @@ class _Loop:
             elapsed_s=time.monotonic() - self.started,
         )
 
+    def _await_words(self, victim: str, words: int) -> None:
+        """Let *victim* come that far, on a slow machine as well as on a fast one."""
+        until = time.monotonic() + PATIENCE_S
+        while self.words[victim] < words and time.monotonic() < until:
+            if not self._listen(PATIENCE_S / 100):
+                return  # one has ended by itself
+
+    def _listen(self, seconds: float) -> bool:
+        """Take down what is said; False when somebody has nothing more to say."""
+        for name, message in listen(list(self.workers.values()), seconds):
+            if message is None:
+                return False
+            self._note(name, message)
+        return True
+
+    def _note(self, name: str, message: Message) -> None:
+        self.words[name] += 1
+        self.ledger.note(name, message)
+
     def _kill_and_look(self, victim: str) -> None:
         """Kill one, hold the others where they are, look, and let them go on."""
         killed = self.workers.pop(victim)
@@ -141,6 +164,7 @@ class _Loop:
         if dead is not None:  # it ended by itself, which the ledger says
             dead.close()
             self.ledger.note_death(name)
+        self.words[name] = 0
         seed = f"{self.plan.seed} {name} {self.kills}"
         self.workers[name] = Worker.start(name, self._work(name, seed))
 
@@ -151,7 +175,7 @@ class _Loop:
 
     def _hear(self, worker: Worker) -> None:
         for message in worker.hear():
-            self.ledger.note(worker.name, message)
+            self._note(worker.name, message)
 
     def _take(self, checked: Checked, more: Iterable[Violation] = ()) -> None:
         self.checks += 1

@@ -92,8 +92,10 @@ class Worker:
         os.close(self.fd)
 
 
-def listen(workers: Sequence[Worker], seconds: float) -> Iterator[tuple[str, Message]]:
-    """What they say within that time, with who says it."""
+def listen(
+    workers: Sequence[Worker], seconds: float
+) -> Iterator[tuple[str, Message | None]]:
+    """What they say within that time, with who says it; None: it has ended."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         talking, _, _ = select.select([one.fd for one in workers], [], [], left)
@@ -101,7 +103,8 @@ def listen(workers: Sequence[Worker], seconds: float) -> Iterator[tuple[str, Mes
             if one.fd in talking:
                 heard = list(one.hear())
                 yield from ((one.name, message) for message in heard)
-                if not heard:  # it has ended: the pipe says so without a pause
+                if not heard:  # its pipe says so without a pause
+                    yield one.name, None
                     return
 
 

@@ -85,12 +85,14 @@ class Witness:
         return commit
 
     def acknowledge(self, name: str, commit: str) -> None:
+        self.ledger.leaving.discard((name, commit))
         self.ledger.acknowledged[name, commit] = self.ledger.begun[name, commit]
 
     def forgets(self, name: str) -> None:
         """Somebody begins to forget all of that repo."""
         for version in list(self.ledger.acknowledged):
             if version[0] == name:
+                self.ledger.leaving.add(version)
                 del self.ledger.acknowledged[version]
 
     def look(self, said: str) -> None:

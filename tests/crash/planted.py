@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
 
 from hubsync.catalog.tables import lease_claims
@@ -76,8 +76,9 @@ class SecondSync(LocalBlobs):
     """Retry after a failed fsync: the second one says yes to bytes that are gone."""
 
     def publish(self, ingests: Sequence[Ingest]) -> None:
-        with suppress(OSError):
-            sync_files([one.fileno() for one in _local(ingests)])
+        with ExitStack() as stack, suppress(OSError):
+            opened = [stack.enter_context(one.opened()) for one in _local(ingests)]
+            sync_files(opened)
         super().publish(ingests)
 
 
@@ -86,8 +87,8 @@ class DeafSync(UnsyncedBytes):
 
     def publish(self, ingests: Sequence[Ingest]) -> None:
         for one in _local(ingests):
-            with suppress(OSError):
-                os.fsync(one.fileno())
+            with one.opened() as fd, suppress(OSError):
+                os.fsync(fd)
         super().publish(ingests)
 
 

@@ -67,6 +67,7 @@ class Cuts:
         try:
             while self.cuts < cuts and not self.found:
                 for name, message in listen(self.workers, LIFE_MAX_S * chance.random()):
+                    assert message is not None, f"{name} has ended"
                     self.ledger.note(name, message)
                 self._cut()
         finally:
