@@ -1,13 +1,15 @@
 """``hubsync add``."""
 
 import getpass
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from hubsync.cli.common import Common, common_options, type_option, understand
+from hubsync.cli.events import EventProgress
 from hubsync.cli.exits import exit_status
-from hubsync.cli.output import print_json, say
+from hubsync.cli.output import in_events, print_json, say
 from hubsync.cli.progress import progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
@@ -106,31 +108,39 @@ def command(
                 published.snapshot,
                 [RefName.branch(branch)],
             )
-    _print(common, request, result, path)
+    answer = _json(request, result, path)
+    if isinstance(progress, EventProgress):
+        progress.done(answer)
+    if common.as_json:
+        print_json(answer)
+    else:
+        _print(common, request, result, path)
+
+
+def _json(
+    request: AddRequest, result: AddResult, path: Path | None
+) -> Mapping[str, object]:
+    published = result.published
+    return {
+        "upstream": LOCAL_UPSTREAM,
+        "repo_type": request.repo.repo_type.value,
+        "repo": request.repo.name,
+        "revision": request.branch,
+        "commit": published.snapshot.commit.oid,
+        "new_commit": published.new_commit,
+        "path": str(path) if path else None,
+        "files": result.files,
+        "lfs_files": result.lfs_files,
+        "bytes": result.bytes,
+        "bytes_stored": result.bytes_stored,
+    }
 
 
 def _print(
     common: Common, request: AddRequest, result: AddResult, path: Path | None
 ) -> None:
     published = result.published
-    if common.as_json:
-        print_json(
-            {
-                "upstream": LOCAL_UPSTREAM,
-                "repo_type": request.repo.repo_type.value,
-                "repo": request.repo.name,
-                "revision": request.branch,
-                "commit": published.snapshot.commit.oid,
-                "new_commit": published.new_commit,
-                "path": str(path) if path else None,
-                "files": result.files,
-                "lfs_files": result.lfs_files,
-                "bytes": result.bytes,
-                "bytes_stored": result.bytes_stored,
-            }
-        )
-        return
-    if not common.quiet:
+    if not (common.quiet or in_events()):
         what = "recorded" if published.new_commit else "was recorded before"
         oid = published.snapshot.commit.oid[:10]
         say(

@@ -3,30 +3,20 @@
 docs/progress.md has every event and its keys.
 """
 
-import json
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 
-import click
-
-from hubsync.cli.tally import Tally
+from hubsync.cli.output import emit
+from hubsync.cli.tally import InFlight
+from hubsync.cli.watch import Watch
 from hubsync.model.errors import HubsyncError
 
-EVERY_S = 0.5
+SHOWN_MAX = 8
 
 
-class EventProgress:
+class EventProgress(Watch):
     """Events as they come; ``progress`` at most twice a second."""
 
-    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label, self._clock, self._tally = label, clock, Tally()
-        self._began_at = self._said_at = clock()
-
-    def emit(self, event: str, **more: object) -> None:
-        """One line."""
-        elapsed = round(self._clock() - self._began_at, 3)
-        line = {"event": event, "repo": self._label, "elapsed_s": elapsed, **more}
-        click.echo(json.dumps(line, ensure_ascii=False), err=True)
+    every_s = 0.5
 
     def plan(
         self,
@@ -36,9 +26,10 @@ class EventProgress:
         reused_files: int = 0,
         reused_bytes: int = 0,
     ) -> None:
-        self._tally.files, self._tally.size_bytes = files, size_bytes
-        self._tally.rate(self._clock())
-        self.emit(
+        super().plan(
+            files, size_bytes, reused_files=reused_files, reused_bytes=reused_bytes
+        )
+        self._emit(
             "plan",
             files=files,
             bytes=size_bytes,
@@ -47,45 +38,34 @@ class EventProgress:
         )
 
     def file_started(self, path: str, size_bytes: int, offset: int) -> None:
-        self._tally.started(path, size_bytes, offset)
-        self.emit("file_started", path=path, bytes=size_bytes, offset=offset)
+        self._emit("file_started", path=path, bytes=size_bytes, offset=offset)
+        super().file_started(path, size_bytes, offset)
 
-    def file_advanced(self, path: str, size_bytes: int) -> None:
-        self._tally.advanced(path, size_bytes)
-        self._perhaps()
-
-    def file_verified(self, path: str, size_bytes: int) -> None:
-        self._tally.verified += size_bytes
-        self._perhaps()
-
-    def file_done(self, path: str) -> None:
-        file = self._tally.in_flight.get(path)
-        self._tally.done(path)
-        self.emit("file_done", path=path, bytes=file.size_bytes if file else None)
+    def finished(self, path: str) -> InFlight | None:
+        file = super().finished(path)
+        self._emit("file_done", path=path, bytes=file.size_bytes if file else None)
+        return file
 
     def note(self, message: str) -> None:
-        self.emit("note", message=message)
+        self._emit("note", message=message)
+
+    def done(self, result: Mapping[str, object]) -> None:
+        """The last event of what worked: what ``--json`` prints."""
+        self._emit("done", **result)
 
     def failed(self, error: HubsyncError) -> None:
         """The last event of what did not work."""
-        self.emit(
+        self._emit(
             "error",
             message=str(error),
             hint=error.hint,
             exit_code=int(error.exit_code),
         )
 
-    def close(self) -> None:
-        """Every line is out already."""
-
-    def _perhaps(self) -> None:
-        now = self._clock()
-        if now - self._said_at < EVERY_S:
-            return
-        self._said_at = now
-        tally, rate = self._tally, self._tally.rate(now)
+    def show(self, now_s: float) -> None:
+        tally, rate = self.tally, self.tally.rate(now_s)
         eta = tally.eta_s(rate)
-        self.emit(
+        self._emit(
             "progress",
             bytes=tally.arrived,
             bytes_total=tally.size_bytes,
@@ -94,8 +74,14 @@ class EventProgress:
             files=tally.files,
             rate_bytes_per_s=None if rate is None else round(rate),
             eta_s=None if eta is None else round(eta, 1),
-            in_flight=[
-                {"path": path, "bytes": file.there, "bytes_total": file.size_bytes}
-                for path, file in list(tally.in_flight.items())[:8]
-            ],
+            in_flight=[self._file(path) for path in tally.largest(SHOWN_MAX)],
         )
+
+    def _file(self, path: str) -> Mapping[str, object]:
+        file = self.tally.in_flight[path]
+        return {"path": path, "bytes": file.there, "bytes_total": file.size_bytes}
+
+    def _emit(self, event: str, **more: object) -> None:
+        elapsed = round(self.clock() - self.began_at, 3)
+        what: dict[str, object] = {"of": self.label, "elapsed_s": elapsed}
+        emit(event, **(what | more))

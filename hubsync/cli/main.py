@@ -7,12 +7,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 
 from hubsync import __version__
 from hubsync.cli.exits import EXIT_STATUS
-from hubsync.cli.output import say
+from hubsync.cli.output import emit, in_events, say, talking
 from hubsync.model.errors import ExitCode, HubsyncError
 
 # Command -> (module, one line).  The modules are imported when their command is
@@ -90,20 +91,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way to end
+def run(argv: Sequence[str]) -> int:
     """Run the command line; its exit status."""
+    with talking(in_events=_wants_events(argv)):
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way to end
     try:
         result = cli.main(args=list(argv), prog_name="hubsync", standalone_mode=False)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
+        if in_events():
+            return _end(error.format_message(), None, ExitCode.USAGE)
         error.show()
         return ExitCode.USAGE
     except SystemExit:
         return ExitCode.DONE  # click's answer to a closed pipe: `| head`
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; what was fetched is kept and resumed")
-        return ExitCode.INTERRUPTED
+        text = "interrupted; what was fetched is kept and resumed"
+        return _end(text, None, ExitCode.INTERRUPTED, prefix="")
     except (HubsyncError, OSError) as error:
         if _wants_traceback(argv):
             traceback.print_exc()
@@ -111,10 +119,17 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way to end
     except Exception as error:  # noqa: BLE001 - the outer edge: a bug of ours
         if _wants_traceback(argv):
             traceback.print_exc()
-        _say(f"error: an unexpected {type(error).__name__}: {error}")
-        _say("hint: this is a bug; please report it with what --debug prints")
-        return ExitCode.FAILED
+        return _end(
+            f"an unexpected {type(error).__name__}: {error}",
+            "this is a bug; please report it with what --debug prints",
+            ExitCode.FAILED,
+        )
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _wants_events(argv: Sequence[str]) -> bool:
+    """Asked here as well: a command line that is refused has no options yet."""
+    return "--progress=json" in argv or ("--progress", "json") in pairwise(argv)
 
 
 def _wants_traceback(argv: Sequence[str]) -> bool:
@@ -126,21 +141,25 @@ def _explain(error: HubsyncError | OSError) -> int:
         return ExitCode.DONE  # whoever read us has seen enough: `| head`
     if isinstance(error, OSError):
         return _explain_os_error(error)
-    _say(f"error: {error}")
-    if error.hint:
-        _say(f"hint: {error.hint}")
-    return error.exit_code
+    return _end(str(error), error.hint, error.exit_code)
 
 
 def _explain_os_error(error: OSError) -> int:
     where = f" ({error.filename})" if error.filename else ""
-    _say(f"error: {error.strerror or error}{where}")
+    text = f"{error.strerror or error}{where}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        _say("hint: free some room; what was fetched is kept and resumed")
-        return ExitCode.NO_ROOM
-    _say("hint: run again with --debug to see where this came from")
-    return ExitCode.FAILED
+        hint = "free some room; what was fetched is kept and resumed"
+        return _end(text, hint, ExitCode.NO_ROOM)
+    hint = "run again with --debug to see where this came from"
+    return _end(text, hint, ExitCode.FAILED)
 
 
-def _say(text: str) -> None:
-    say(f"hubsync: {text}")
+def _end(message: str, hint: str | None, code: int, *, prefix: str = "error: ") -> int:
+    """Say why it ends, to a person or to a program; the exit status."""
+    if in_events():
+        emit("error", message=message, hint=hint, exit_code=code)
+        return code
+    say(f"hubsync: {prefix}{message}")
+    if hint:
+        say(f"hubsync: hint: {hint}")
+    return code

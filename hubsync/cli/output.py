@@ -2,7 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import click
@@ -47,4 +50,31 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def say(text: str) -> None:
     """Talk: on stderr, so that stdout stays data."""
-    click.echo(printable(text), err=True)
+    if in_events():
+        emit("note", message=text.removeprefix("hubsync: "))
+    else:
+        click.echo(printable(text), err=True)
+
+
+_EVENTS: ContextVar[bool] = ContextVar("_EVENTS", default=False)
+
+
+@contextmanager
+def talking(*, in_events: bool) -> Iterator[None]:
+    """For one command: whether its talk is for a program (``--progress json``)."""
+    before = _EVENTS.set(in_events)
+    try:
+        yield
+    finally:
+        _EVENTS.reset(before)
+
+
+def in_events() -> bool:
+    """Whether every line on stderr has to be an event."""
+    return _EVENTS.get()
+
+
+def emit(event: str, **more: object) -> None:
+    """One event on stderr.  In ASCII: no encoding of a terminal can break it."""
+    line = json.dumps({"event": event, **more}, default=_plain)
+    sys.stderr.write(line + "\n")  # at once: stderr is line-buffered

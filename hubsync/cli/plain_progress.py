@@ -1,63 +1,35 @@
 """Progress in a log: a line now and then, and nothing that moves."""
 
-import time
-from collections.abc import Callable
-
 from hubsync.cli.output import say
-from hubsync.cli.tally import Tally, format_seconds
+from hubsync.cli.tally import format_seconds
+from hubsync.cli.watch import Watch
 from hubsync.model.units import format_size
 
 EVERY_S = 10.0
+SELDOM_S = 60.0  # some CI systems end a job that is silent for minutes
+_LINES_PER_AGE = 30
 
 
-class PlainProgress:
-    """One line of text every ten seconds while something is going on."""
+class PlainProgress(Watch):
+    """One line of text every ten seconds, and every minute when it takes hours."""
 
-    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label, self._clock, self._tally = label, clock, Tally()
-        self._said_at = clock()
-
-    def plan(
-        self,
-        files: int,
-        size_bytes: int,
-        *,
-        reused_files: int = 0,
-        reused_bytes: int = 0,
-    ) -> None:
-        tally = self._tally
-        tally.files, tally.size_bytes = files, size_bytes
-        tally.rate(self._clock())
-
-    def file_started(self, path: str, size_bytes: int, offset: int) -> None:
-        self._tally.started(path, size_bytes, offset)
-
-    def file_advanced(self, path: str, size_bytes: int) -> None:
-        self._tally.advanced(path, size_bytes)
-        if self._clock() - self._said_at >= EVERY_S:
-            self._say()
-
-    def file_verified(self, path: str, size_bytes: int) -> None:
-        self._tally.verified += size_bytes
-
-    def file_done(self, path: str) -> None:
-        self._tally.done(path)
+    every_s = EVERY_S
 
     def note(self, message: str) -> None:
         say(f"hubsync: {message}")
 
-    def close(self) -> None:
-        """Nothing is left on the screen."""
-
-    def _say(self) -> None:
-        self._said_at = now = self._clock()
-        tally, rate = self._tally, self._tally.rate(now)
+    def show(self, now_s: float) -> None:
+        age = (now_s - self.began_at) / _LINES_PER_AGE
+        self.every_s = min(max(EVERY_S, age), SELDOM_S)
+        tally, rate = self.tally, self.tally.rate(now_s)
         percent = 100 * tally.arrived // max(tally.size_bytes, 1)
         text = (
-            f"{self._label}: {percent} %, {format_size(tally.arrived)} of "
+            f"{self.label}: {percent} %, {format_size(tally.arrived)} of "
             f"{format_size(tally.size_bytes)}, {tally.files_done}/{tally.files} files"
         )
+        if rate is not None:
+            text += f", {format_size(rate)}/s"
         eta = tally.eta_s(rate)
-        if rate is not None and eta is not None:
-            text += f", {format_size(rate)}/s, {format_seconds(eta)} to go"
+        if eta is not None:
+            text += f", {format_seconds(eta)} to go"
         say(text)

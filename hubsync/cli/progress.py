@@ -50,7 +50,11 @@ def progress_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def progress_for(common: Common, mode: str, label: str) -> AnyProgress:
-    """Bars for a person at a terminal, lines for a log, events for a program."""
+    """Bars for a person at a terminal, lines for a log, events for a program.
+
+    *label*: what it is of, a repo or a folder.  Who asks for events gets them,
+    whatever else is asked for.
+    """
     if mode == "json":
         return EventProgress(label)
     if common.quiet:
@@ -58,6 +62,11 @@ def progress_for(common: Common, mode: str, label: str) -> AnyProgress:
     if mode == "none" or common.no_progress:
         return NotesOnly()
     if mode == "auto":
-        smart = sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
-        mode = "bar" if smart else "plain"
+        mode = "bar" if _somebody_watches() else "plain"
     return BarProgress(label) if mode == "bar" else PlainProgress(label)
+
+
+def _somebody_watches() -> bool:
+    """Whether stderr is a terminal that can move its cursor: some CI systems lie."""
+    ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not ci

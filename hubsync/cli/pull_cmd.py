@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -18,16 +18,15 @@ from hubsync.cli.common import (
 )
 from hubsync.cli.events import EventProgress
 from hubsync.cli.exits import exit_status
-from hubsync.cli.output import print_json, say
+from hubsync.cli.output import say
 from hubsync.cli.progress import AnyProgress, progress_for, progress_option
+from hubsync.cli.pull_report import as_json, print_pull
 from hubsync.model.errors import ExitCode, HubsyncError
-from hubsync.model.units import format_size
 from hubsync.sync.planner import Selection
 from hubsync.sync.request import PullRequest, PullResult
 from hubsync.wiring import App
 
 LOCK_WAIT_S = 30.0
-FILES_SHOWN = 20
 
 EPILOG = """\b
 EXAMPLES
@@ -135,7 +134,9 @@ def command(
                 failures.append(error)
                 continue
             done += 1
-            _print(common, request, result, progress)
+            print_pull(common, request, result)
+            if isinstance(progress, EventProgress):
+                progress.done(as_json(request, result))
     if failures and done:
         return ExitCode.PARTLY
     return failures[0].exit_code if failures else ExitCode.DONE
@@ -188,100 +189,3 @@ def _check_out(
     ]
     report = app.write_folder(folder, wanted, skip_smudge=request.selection.skip_smudge)
     say(f"wrote {report.files} files of {row.repo} into {folder}")
-
-
-def _print(
-    common: Common, request: PullRequest, result: PullResult, progress: AnyProgress
-) -> None:
-    if isinstance(progress, EventProgress):
-        progress.emit("done", **_json(request, result))
-    if common.as_json:
-        print_json(_json(request, result))
-        return
-    if request.dry_run:
-        _print_plan(common, result)
-        return
-    if not common.quiet and not isinstance(progress, EventProgress):
-        for warning in result.warnings:
-            say(f"hubsync: warning: {warning}")
-        say(_last_line(result))
-    path = result.path
-    if path is not None and request.selection.path:
-        path = path / request.selection.path
-    if path is not None:
-        click.echo(str(path))
-
-
-def _last_line(result: PullResult) -> str:
-    """What came, what was there, how fast: the line that stays on the screen."""
-    plan = result.plan
-    parts = []
-    if result.bytes_fetched:
-        rate = result.bytes_fetched / max(result.elapsed_s, 0.001)
-        fetched = f"{format_size(result.bytes_fetched)} fetched and verified"
-        parts.append(f"{fetched} at {format_size(rate)}/s")
-    else:
-        parts.append("0 B fetched")
-    if plan.reuse:
-        parts.append(f"{format_size(plan.reuse_bytes)} reused")
-    if plan.pointers:
-        parts.append(f"{len(plan.pointers)} left as pointers")
-    requests = "1 request" if result.requests == 1 else f"{result.requests} requests"
-    return (
-        f"{result.repo} {result.revision} = {result.commit.oid[:10]}: "
-        f"{plan.selected} files, {format_size(plan.selected_bytes)} "
-        f"({', '.join(parts)}) in {result.elapsed_s:.1f} s, {requests}"
-    )
-
-
-def _json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
-    plan = result.plan
-    answer: dict[str, object] = {
-        "upstream": result.repo.upstream,
-        "repo_type": result.repo.repo_type.value,
-        "repo": result.repo.name,
-        "revision": result.revision,
-        "commit": result.commit.oid,
-        "path": str(result.path) if result.path else None,
-        "files": plan.selected,
-        "bytes": plan.selected_bytes,
-        "bytes_fetched": result.bytes_fetched,
-        "bytes_reused": plan.reuse_bytes,
-        "files_skipped": len(plan.skipped),
-        "pointers": len(plan.pointers),
-        "elapsed_s": round(result.elapsed_s, 3),
-        "warnings": list(result.warnings),
-        "requests": result.requests,
-        "new_commit": result.new_commit,
-    }
-    if request.dry_run:
-        answer["dry_run"] = True
-        answer["requests_to_fetch"] = plan.requests
-        answer["bytes_to_fetch"] = plan.fetch_bytes
-        answer["fetch"] = [
-            {"path": item.entry.path, "size": item.want.size_bytes}
-            for item in plan.fetch
-        ]
-    return answer
-
-
-def _print_plan(common: Common, result: PullResult) -> None:
-    plan = result.plan
-    click.echo(
-        f"{result.repo} {result.revision} = {result.commit.oid}\n"
-        f"  to fetch      {len(plan.fetch):>7} files  {format_size(plan.fetch_bytes)}\n"
-        f"  already held  {len(plan.reuse):>7} files  {format_size(plan.reuse_bytes)}\n"
-        f"  same contents {len(plan.share):>7} files, fetched once\n"
-        f"  pointers      {len(plan.pointers):>7} files\n"
-        f"  not selected  {len(plan.skipped):>7} files\n"
-        f"  requests      {result.requests:>7} sent to plan this, "
-        f"{plan.requests} more to fetch"
-    )
-    if common.quiet:
-        return
-    largest = sorted(plan.fetch, key=lambda item: -item.want.size_bytes)
-    for item in largest[:FILES_SHOWN]:
-        click.echo(f"  {format_size(item.want.size_bytes):>10}  {item.entry.path}")
-    if len(largest) > FILES_SHOWN:
-        click.echo(f"  … and {len(largest) - FILES_SHOWN} smaller files")
-    say("nothing was changed (--dry-run)")

@@ -1,10 +1,9 @@
 """``hubsync verify``."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
-from tqdm import tqdm
 
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.cli.common import (
@@ -14,9 +13,10 @@ from hubsync.cli.common import (
     find_snapshot,
     type_option,
 )
+from hubsync.cli.events import EventProgress
 from hubsync.cli.exits import exit_status
-from hubsync.cli.output import print_json, say
-from hubsync.cli.progress import progress_for
+from hubsync.cli.output import in_events, print_json, say
+from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.units import format_size
@@ -40,13 +40,16 @@ EXAMPLES
 @type_option
 @click.option("--all", "everything", is_flag=True, help="Every blob in the store.")
 @click.option("--repair", is_flag=True, help="Fetch damaged blobs again.")
+@progress_option
 @common_options
 def command(
     common: Common,
+    *,
     repos: tuple[str, ...],
     repo_type: str | None,
     everything: bool,
     repair: bool,
+    progress_mode: str,
 ) -> int:
     """Read held files again and compare them with their digests.
 
@@ -55,15 +58,20 @@ def command(
     """
     if bool(repos) == everything:
         raise click.UsageError("name at least one REPO, or say --all")
+    progress = progress_for(common, progress_mode, "verify")
     with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
         wanted = (
             list(app.catalog.all_held())
             if everything
             else held_by(app.catalog, _snapshots(app, repos, repo_type))
         )
-        report = _verify(app, common, wanted)
-        mended = _repair(app, common, report) if repair else set()
+        report = _verify(app, progress, wanted)
+        mended: set[str] = set()
+        if repair:
+            mended = _repair(app, common, progress_mode, report)
     _print(common, report, mended)
+    if isinstance(progress, EventProgress):
+        progress.done(_json(report, mended))
     bad = [one for one in report.damaged if one.blob.digest.hex not in mended]
     return ExitCode.INTEGRITY if bad else ExitCode.DONE
 
@@ -81,18 +89,17 @@ def _snapshots(
     return found
 
 
-def _verify(app: App, common: Common, wanted: list[HeldBlob]) -> VerifyReport:
-    with tqdm(
-        total=sum(blob.size_bytes for blob in wanted),
-        desc="verify",
-        unit="B",
-        unit_scale=True,
-        disable=not common.bars,
-    ) as bar:
+def _verify(app: App, progress: AnyProgress, wanted: list[HeldBlob]) -> VerifyReport:
+    progress.plan(len(wanted), sum(blob.size_bytes for blob in wanted))
 
-        def checked(blob: HeldBlob) -> None:
-            bar.update(blob.size_bytes)
+    def checked(blob: HeldBlob) -> None:
+        name, size_bytes = str(blob.digest), blob.size_bytes
+        progress.file_started(name, size_bytes, 0)
+        progress.file_advanced(name, size_bytes)
+        progress.file_verified(name, size_bytes)
+        progress.file_done(name)
 
+    try:
         return verify(
             app.catalog,
             app.blobs,
@@ -101,9 +108,13 @@ def _verify(app: App, common: Common, wanted: list[HeldBlob]) -> VerifyReport:
             checked,
             lock_views=lambda: app.root.lock_views(VIEWS_WAIT_S, alone=True),
         )
+    finally:
+        progress.close()
 
 
-def _repair(app: App, common: Common, report: VerifyReport) -> set[str]:
+def _repair(
+    app: App, common: Common, progress_mode: str, report: VerifyReport
+) -> set[str]:
     """Pull again what was damaged; the digests that are held again."""
     places: dict[tuple[int, int], tuple[RepoRow, SnapshotRow]] = {}
     for damage in report.damaged:
@@ -118,15 +129,15 @@ def _repair(app: App, common: Common, report: VerifyReport) -> set[str]:
             if other.id == snapshot.id and damage.blob.digest.hex not in mended
         }
         for path, damage in paths.items():
-            if _pull_again(app, common, row, snapshot, path):
+            progress = progress_for(common, progress_mode, path)
+            if _pull_again(app, progress, row, snapshot, path):
                 mended.add(damage.blob.digest.hex)
     return mended
 
 
 def _pull_again(
-    app: App, common: Common, row: RepoRow, snapshot: SnapshotRow, path: str
+    app: App, progress: AnyProgress, row: RepoRow, snapshot: SnapshotRow, path: str
 ) -> bool:
-    progress = progress_for(common, "auto", path)
     request = PullRequest(
         row.repo, snapshot.commit.oid, Selection(path=path), offline=False
     )
@@ -144,19 +155,21 @@ def _print(common: Common, report: VerifyReport, mended: set[str]) -> None:
     for damage in report.damaged:
         _print_damage(common, damage, repaired=damage.blob.digest.hex in mended)
     if common.as_json:
-        print_json(
-            {
-                "blobs": report.blobs,
-                "bytes": report.bytes,
-                "damaged": len(report.damaged),
-                "repaired": len(mended),
-            }
-        )
-    elif not common.quiet:
+        print_json(_json(report, mended))
+    elif not (common.quiet or in_events()):
         say(
             f"verified {report.blobs} blobs, {format_size(report.bytes)}: "
             f"{len(report.damaged)} damaged, {len(mended)} repaired"
         )
+
+
+def _json(report: VerifyReport, mended: set[str]) -> Mapping[str, object]:
+    return {
+        "blobs": report.blobs,
+        "bytes": report.bytes,
+        "damaged": len(report.damaged),
+        "repaired": len(mended),
+    }
 
 
 def _print_damage(common: Common, damage: Damage, *, repaired: bool) -> None:

@@ -64,12 +64,13 @@ class Plan:
         return sum(item.want.size_bytes for item in self.fetch)
 
     @property
-    def requests(self) -> int:
+    def requests_hub(self) -> int:
         """Requests to the hub that fetching takes, if nothing goes wrong.
 
         An LFS file's address is asked for once; its parts come from the CDN, which
-        counts nothing.  A plain file is asked for and redirected.  An empty one is
-        known without asking.
+        counts nothing.  A plain file is asked for and redirected to the hub (once
+        more for each part, if it is too large for one request).  An empty one is
+        known without asking.  All of them are in the hub's bucket "resolvers".
         """
         sized = (item.entry for item in self.fetch if item.entry.size_bytes)
         return sum(1 if entry.is_lfs else 2 for entry in sized)
@@ -79,17 +80,22 @@ class Plan:
         return sum(entry.size_bytes for entry in self.reuse)
 
     @property
+    def share_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in self.share)
+
+    @property
+    def spared_bytes(self) -> int:
+        """Selected bytes that need no fetching: held, or fetched for another path."""
+        return self.reuse_bytes + self.share_bytes
+
+    @property
     def selected(self) -> int:
         """Files whose contents are held after the plan is applied."""
         return len(self.fetch) + len(self.reuse) + len(self.share)
 
     @property
     def selected_bytes(self) -> int:
-        return (
-            self.fetch_bytes
-            + self.reuse_bytes
-            + sum(entry.size_bytes for entry in self.share)
-        )
+        return self.fetch_bytes + self.spared_bytes
 
 
 def plan_pull(

@@ -150,6 +150,7 @@ class Puller:
             result,
             new_commit=done.published.new_commit,
             bytes_fetched=done.report.bytes_fetched,
+            bytes_resumed=done.report.bytes_resumed,
             requests=hub.requests + done.report.requests,
         )
 
@@ -164,9 +165,7 @@ class Puller:
         plan = await self._plan(tree, request)
         if plan.fetch:
             return None
-        self.progress.plan(
-            0, 0, reused_files=len(plan.reuse), reused_bytes=plan.reuse_bytes
-        )
+        self._say_plan(plan)
         try:
             published = await asyncio.to_thread(
                 self._publish, request, resolved, tree, None
@@ -269,6 +268,14 @@ class Puller:
         still = {oid: blob for oid, blob in oids.items() if oid not in gone}
         return plan_pull(tree, held.keys() - lost, still, request.selection)
 
+    def _say_plan(self, plan: Plan) -> None:
+        self.progress.plan(
+            len(plan.fetch),
+            plan.fetch_bytes,
+            reused_files=len(plan.reuse) + len(plan.share),
+            reused_bytes=plan.spared_bytes,
+        )
+
     async def _fetch(
         self, hub: Hub, resolved: Resolved, plan: Plan, lease: Lease
     ) -> FetchReport:
@@ -281,12 +288,7 @@ class Puller:
             )
             for item in plan.fetch
         ]
-        self.progress.plan(
-            len(items),
-            plan.fetch_bytes,
-            reused_files=len(plan.reuse),
-            reused_bytes=plan.reuse_bytes,
-        )
+        self._say_plan(plan)
         if not items:
             return NOTHING_FETCHED
         async with self.open_engine() as engine:

@@ -23,7 +23,13 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What was brought in.  *path* is None after a dry run without a view."""
+    """What was brought in.
+
+    *path* is None after a dry run without a view.  *bytes_fetched* came over the
+    network, those of retries included; *bytes_resumed* an earlier pull had left,
+    or another command has brought in meanwhile.  *requests* were sent in all: to
+    the hub, and to where it redirects.
+    """
 
     repo: RepoId
     revision: str
@@ -36,3 +42,9 @@ class PullResult:
     requests: int
     elapsed_s: float
     warnings: tuple[str, ...] = ()
+    bytes_resumed: int = 0
+
+    @property
+    def bytes_reused(self) -> int:
+        """What the selection needed and nobody had to fetch for it."""
+        return self.plan.spared_bytes + self.bytes_resumed

@@ -31,11 +31,12 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class FetchReport:
-    """What a run has cost."""
+    """What a run has cost, and been spared: what others had left of its blobs."""
 
     bytes_fetched: int
     requests: int
     retries: int
+    bytes_resumed: int = 0
 
 
 class Fetcher(Protocol):

@@ -1,0 +1,109 @@
+"""What a pull, or its plan, comes to: for people and as JSON."""
+
+from collections.abc import Mapping
+
+import click
+
+from hubsync.cli.common import Common
+from hubsync.cli.output import in_events, print_json, say
+from hubsync.model.units import format_size
+from hubsync.sync.request import PullRequest, PullResult
+
+FILES_SHOWN = 20
+
+
+def print_pull(common: Common, request: PullRequest, result: PullResult) -> None:
+    """Its JSON, its plan (dry run), or its last line and the snapshot's folder."""
+    if common.as_json:
+        print_json(as_json(request, result))
+        return
+    if request.dry_run:
+        _print_plan(common, result)
+        return
+    if not (common.quiet or in_events()):
+        for warning in result.warnings:
+            say(f"hubsync: warning: {warning}")
+        say(_last_line(result))
+    path = result.path
+    if path is not None and request.selection.path:
+        path = path / request.selection.path
+    if path is not None:
+        click.echo(str(path))
+
+
+def _last_line(result: PullResult) -> str:
+    """What came, what was there, how fast: the line that stays on the screen."""
+    plan = result.plan
+    parts = []
+    if result.bytes_fetched:
+        rate = result.bytes_fetched / max(result.elapsed_s, 0.001)
+        fetched = f"{format_size(result.bytes_fetched)} fetched and verified"
+        parts.append(f"{fetched} at {format_size(rate)}/s")
+    else:
+        parts.append("0 B fetched")
+    if result.bytes_reused:
+        parts.append(f"{format_size(result.bytes_reused)} reused")
+    if plan.pointers:
+        parts.append(f"{len(plan.pointers)} left as pointers")
+    requests = "1 request" if result.requests == 1 else f"{result.requests} requests"
+    return (
+        f"{result.repo} {result.revision} = {result.commit.oid[:10]}: "
+        f"{plan.selected} files, {format_size(plan.selected_bytes)} "
+        f"({', '.join(parts)}) in {result.elapsed_s:.1f} s, {requests}"
+    )
+
+
+def as_json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
+    """Everything a script may want to know; docs/progress.md tells the keys."""
+    plan = result.plan
+    answer: dict[str, object] = {
+        "upstream": result.repo.upstream,
+        "repo_type": result.repo.repo_type.value,
+        "repo": result.repo.name,
+        "revision": result.revision,
+        "commit": result.commit.oid,
+        "path": str(result.path) if result.path else None,
+        "files": plan.selected,
+        "bytes": plan.selected_bytes,
+        "bytes_fetched": result.bytes_fetched,
+        "bytes_reused": result.bytes_reused,
+        "files_skipped": len(plan.skipped),
+        "pointers": len(plan.pointers),
+        "elapsed_s": round(result.elapsed_s, 3),
+        "warnings": list(result.warnings),
+        "requests": result.requests,
+        "new_commit": result.new_commit,
+    }
+    if request.dry_run:
+        answer["dry_run"] = True
+        answer["requests_spent"] = result.requests
+        answer["requests_to_fetch"] = plan.requests_hub
+        answer["bytes_to_fetch"] = plan.fetch_bytes
+        answer["fetch"] = [
+            {"path": item.entry.path, "size": item.want.size_bytes}
+            for item in plan.fetch
+        ]
+    return answer
+
+
+def _print_plan(common: Common, result: PullResult) -> None:
+    plan = result.plan
+    click.echo(
+        f"{result.repo} {result.revision} = {result.commit.oid}\n"
+        f"  to fetch      {len(plan.fetch):>7} files  {format_size(plan.fetch_bytes)}\n"
+        f"  already held  {len(plan.reuse):>7} files  {format_size(plan.reuse_bytes)}\n"
+        f"  same contents {len(plan.share):>7} files  {format_size(plan.share_bytes)},"
+        " fetched once\n"
+        f"  pointers      {len(plan.pointers):>7} files\n"
+        f"  not selected  {len(plan.skipped):>7} files\n"
+        f"  requests      {result.requests:>7} sent to plan this, "
+        f"{plan.requests_hub} more to fetch"
+    )
+    if common.quiet:
+        return
+    largest = sorted(plan.fetch, key=lambda item: -item.want.size_bytes)
+    for item in largest[:FILES_SHOWN]:
+        click.echo(f"  {format_size(item.want.size_bytes):>10}  {item.entry.path}")
+    if len(largest) > FILES_SHOWN:
+        click.echo(f"  … and {len(largest) - FILES_SHOWN} smaller files")
+    say("nothing was changed (--dry-run)")

@@ -1,0 +1,200 @@
+"""What a person, a log and a program see of a pull, and what it says it costs."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+
+import pytest
+
+from hubsync.cli.names import columns_of
+from hubsync.ports.hub import UnavailableError
+from tests.pulling import Mirror
+from tests.testhub import Lfs, TestHub
+from tests.testhub.faults import Fault
+
+MB = 10**6
+SIZE = 20 * MB
+CJK = "onnx/模型/权重文件-很长的名字-第一部分-第二部分.bin"
+
+
+@pytest.fixture
+def slow(hub: TestHub, mirror: Mirror) -> Mirror:
+    repo = hub.create_repo("acme/large")
+    files = {name: Lfs(os.urandom(SIZE)) for name in ("large-weights.bin", CJK)}
+    repo.commit({**files, "README.md": b"# hi\n"})
+    limits = {"HUBSYNC_TRANSFER__RATE_LIMIT": "40MB/s"}
+    return Mirror(mirror.root, mirror.endpoint, limits)
+
+
+class Terminal:
+    """A terminal in which one pull of acme/large runs."""
+
+    def __init__(self, mirror: Mirror, columns: int, **env: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.resize(columns)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "hubsync", "pull", "acme/large"],
+            env=mirror.environment(**{"TERM": "xterm", "CI": "", **env}),
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+        )
+        os.close(theirs)
+
+    def resize(self, columns: int) -> None:
+        size = struct.pack("HHHH", 20, columns, 0, 0)
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
+
+    def read(self) -> Iterator[str]:
+        """What is written to it, as it comes; until the pull has succeeded."""
+        while True:
+            try:
+                data = os.read(self._ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            yield data.decode("utf-8", "replace")
+        os.close(self._ours)
+        assert self._process.wait(30) == 0
+
+
+def lines_of(text: str) -> list[str]:
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return [line for line in re.split(r"[\r\n]+", drawn) if line.strip()]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_bars_fit_the_terminal_and_end_in_one_line(slow: Mirror, columns: int) -> None:
+    text = "".join(Terminal(slow, columns).read())
+    lines = lines_of(text)
+    bars = [line for line in lines if "%" in line or "verified" in line][:-1]
+    assert bars, text
+    assert max(map(columns_of, bars)) < columns
+    assert any(re.match(r"acme/large +\d+%", line) for line in bars)
+    assert any(re.match(r"  (large-weights|模型|…)", line) for line in bars)
+    assert any(re.match(r"  [01]/3 files, .* verified", line) for line in bars)
+    assert "(40.0 MB fetched and verified at" in lines[-1]
+
+
+def test_a_terminal_that_gets_narrow_gets_narrow_bars(slow: Mirror) -> None:
+    terminal = Terminal(slow, 120)
+    before, after = "", ""
+    for text in terminal.read():
+        if not before and "MB/s" in text:
+            terminal.resize(40)
+            before = text
+        after += text if before else ""
+    assert "|" in before, "there was room for bars"
+    _, _, after = after.partition("\x1b[J")
+    *bars, last = lines_of(after)
+    assert bars
+    assert max(map(columns_of, bars)) < 40
+    assert "fetched and verified" in last
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"CI": "true"}], ids=str)
+def test_nothing_moves_where_nothing_can(slow: Mirror, env: dict[str, str]) -> None:
+    text = "".join(Terminal(slow, 80, **env).read())
+    assert "\x1b" not in text
+    assert text.count("\r") == text.count("\r\n"), "a terminal's ends of lines"
+
+
+def test_no_bars_when_nobody_watches(slow: Mirror) -> None:
+    done = slow.run("pull", "acme/large")
+    assert done.returncode == 0
+    assert "\r" not in done.stderr
+    assert "%" not in done.stderr
+    (last,) = done.stderr.splitlines()
+    assert re.search(r"3 files, 40\.0 MB \(40\.0 MB fetched and verified at", last)
+    again = slow.run("pull", "acme/large")
+    assert "0 B fetched, 40.0 MB reused" in again.stderr
+
+
+def test_a_program_gets_events_on_stderr_and_the_result_on_stdout(
+    slow: Mirror,
+) -> None:
+    done = slow.run("pull", "acme/large", "--json", "--progress", "json")
+    assert done.returncode == 0
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {one["event"] for one in events} >= {"plan", "progress", "file_done", "done"}
+    result = json.loads(done.stdout)
+    last = events[-1]
+    assert last["event"] == "done"
+    assert last["commit"] == result["commit"]
+    assert last.items() >= result.items(), "all that --json says"
+    assert last["bytes_fetched"] == 2 * SIZE + 5
+
+
+def test_a_program_learns_of_an_error_by_an_event(mirror: Mirror) -> None:
+    done = mirror.run("pull", "acme/nowhere", "--progress", "json")
+    assert done.returncode == 3
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert last["event"] == "error"
+    assert last["exit_code"] == 3
+    assert "acme/nowhere" in last["message"]
+    assert last["hint"]
+
+
+def test_the_plan_counts_the_requests_that_fetching_takes(
+    hub: TestHub, mirror: Mirror
+) -> None:
+    repo = hub.create_repo("acme/counted")
+    repo.commit(
+        {
+            **{f"{n}.bin": Lfs(b"%d" % n * 999) for n in range(3)},
+            **{f"{n}.txt": b"text %d" % n for n in range(4)},
+            "empty": b"",
+        }
+    )
+    plan = mirror.json("pull", "acme/counted", "--dry-run")
+    assert plan["requests_spent"] == len(hub.log.matching(role="hub"))
+    hub.log.clear()
+    done = mirror.json("pull", "acme/counted")
+    sent = len(hub.log.matching(role="hub"))
+    assert sent == plan["requests_spent"] + plan["requests_to_fetch"]
+    assert plan["requests_to_fetch"] == 3 + 2 * 4
+    assert done["requests"] == sent + 3, "the CDN was asked for each LFS file"
+
+
+def test_a_plan_tells_people_what_it_costs(hub: TestHub, mirror: Mirror) -> None:
+    hub.create_repo("acme/two").commit({"a.bin": Lfs(b"a" * 999), "b.txt": b"b"})
+    done = mirror.run("pull", "acme/two", "--dry-run")
+    assert re.search(r"requests +3 sent to plan this, 3 more to fetch", done.stdout)
+
+
+def test_a_changed_file_costs_the_listing_and_itself(
+    hub: TestHub, mirror: Mirror
+) -> None:
+    repo = hub.create_repo("acme/changing")
+    files = {f"{n}.bin": Lfs(b"%d" % n * 999) for n in range(5)}
+    repo.commit({**files, "README.md": b"# one\n"})
+    mirror.pull("acme/changing")
+    repo.commit({"README.md": b"# two\n"})
+    plan = mirror.json("pull", "acme/changing", "--dry-run")
+    assert (plan["requests_spent"], plan["requests_to_fetch"]) == (2, 2)
+    assert plan["bytes_reused"] == 5 * 999
+
+
+def test_what_was_held_shared_or_resumed_is_reused(
+    hub: TestHub, mirror: Mirror
+) -> None:
+    held, twice, half = b"h" * 7000, b"t" * 500, os.urandom(SIZE)
+    hub.create_repo("acme/other").commit({"held.bin": Lfs(held)})
+    mirror.pull("acme/other")
+    files = {"a": twice, "b": twice, "held": held, "half": half}
+    hub.create_repo("acme/all").commit({f"{k}.bin": Lfs(v) for k, v in files.items()})
+    hub.faults.add(Fault("truncate", match="half", role="cdn", times=-1, at=MB))
+    once = Mirror(mirror.root, mirror.endpoint, {"HUBSYNC_TRANSFER__RETRIES": "0"})
+    with pytest.raises(UnavailableError):
+        once.pull("acme/all")
+    hub.faults.clear()
+    result = mirror.json("pull", "acme/all")
+    assert 0 < result["bytes_fetched"] < SIZE
+    assert result["bytes_reused"] > len(held) + len(twice)
+    assert result["bytes_fetched"] + result["bytes_reused"] == result["bytes"]
