@@ -20,7 +20,7 @@ test: $(VENV)/.dev $(VENV)/.model .venvs/.clients ## Every test, with real clien
 	$(BIN)/python -m pytest -m "not crash" $(PYTEST_ARGS)
 
 crash: $(VENV)/.dev ## Kill -9, failing system calls and power cuts, again and again
-	$(BIN)/python -m pytest -m crash $(CRASH_ARGS)
+	$(BIN)/python -m pytest tests/crash $(CRASH_ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, changelog
 	$(BIN)/ruff format --check .

@@ -66,7 +66,14 @@ def finisher(open_store: OpenStore, contents: Sequence[Content]) -> Work:
     def work(mouth: Mouth) -> None:
         with open_store() as app, app.root.lock_shared(LOCK_WAIT_S):
             everything = {f"{number}.bin": one for number, one in enumerate(contents)}
-            last = Writer(app, mouth, Random(0), repo_of("last"), gives_up=False)
+            last = Writer(
+                app,
+                mouth,
+                Random(0),
+                repo_of("last"),
+                gives_up=False,
+                group_files_max=len(contents),
+            )
             last.publish(everything)
             forget_old(app, mouth, 1)
             sweep(app, mouth, 0.0)

@@ -50,8 +50,8 @@ class Bench:
 
     @property
     def contents(self) -> Sequence[Content]:
-        """All that may be in the store."""
-        return [*self.small, self.large]
+        """All that may be unfinished in the store."""
+        return [self.large, self.small[7], *self.files().values()]
 
     def lay_out(self) -> Ledger:
         """The store as it was before, and what is known of it."""
@@ -73,11 +73,12 @@ class Bench:
                 elif self.operation == FORGET:
                     forget_old(app, mouth, 1)
                 else:
-                    _writer(app, mouth, seed=1).publish(self._files())
+                    _writer(app, mouth, seed=1).publish(self.files())
 
         return work
 
-    def _files(self) -> Mapping[str, Content]:
+    def files(self) -> Mapping[str, Content]:
+        """What is published."""
         if self.operation == BATCH:
             files = self.small[-BATCH_FILES:]
         else:  # one that is half there, two that are new, one that is held

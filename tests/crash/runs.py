@@ -34,11 +34,13 @@ def kill_loop(
 
 
 def fail_syscalls(
-    folder: Path, operation: str, *, share: str, calls: str = "", bug: str = ""
+    operation: str, *, share: str, calls: str = "", bug: str = ""
 ) -> Report:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    report = _driver("syscall_driver", folder, operation, share, calls, bug)
+    with _quick_folder() as folder:
+        bench = folder / "bench"
+        report = _driver("syscall_driver", bench, operation, share, calls, bug)
     if "why_not" in report:
         pytest.skip(f"processes may not be traced here: {report['why_not']}")
     return report
@@ -61,7 +63,7 @@ def cut_power(cuts: int, seed: int, *, bug: str = "") -> Report:
 
 @contextmanager
 def _quick_folder() -> Iterator[Path]:
-    """In memory where there is room: a disk in a file waits for two disks."""
+    """In memory where there is room: what is tested there is not the disk."""
     stat = os.statvfs(_IN_MEMORY) if _IN_MEMORY.is_dir() else None
     has_room = stat is not None and stat.f_bavail * stat.f_frsize > _ROOM_BYTES
     place = _IN_MEMORY if has_room else None

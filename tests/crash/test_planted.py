@@ -28,18 +28,14 @@ def test_kills_find_the_bug(tmp_path: Path, bug: str) -> None:
 
 
 @pytest.mark.parametrize("bug", BY_FAILED_SYNC)
-def test_a_failed_fsync_finds_the_bug(tmp_path: Path, bug: str) -> None:
-    report = fail_syscalls(
-        tmp_path / "bench", PUBLISH, share="1/1", calls="fsync", bug=bug
-    )
+def test_a_failed_fsync_finds_the_bug(bug: str) -> None:
+    report = fail_syscalls(PUBLISH, share="1/1", calls="fsync", bug=bug)
     assert any("I10" in one for one in report["found"])
 
 
 @pytest.mark.parametrize("bug", BY_ORDER)
-def test_the_order_of_system_calls_shows_the_bug(tmp_path: Path, bug: str) -> None:
-    report = fail_syscalls(
-        tmp_path / "bench", PUBLISH, share="1/1", calls="none", bug=bug
-    )
+def test_the_order_of_system_calls_shows_the_bug(bug: str) -> None:
+    report = fail_syscalls(PUBLISH, share="1/1", calls="none", bug=bug)
     assert any("F11" in one for one in report["found"])
 
 

@@ -5,7 +5,6 @@ each run the store must be sound, and the next command must go on with it.
 """
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +14,11 @@ from tests.crash.runs import fail_syscalls
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1500)]
 
 # What is too much for every day is sampled; HUBSYNC_CRASH_ALL=1 leaves nothing out.
+# By shares that three does not divide, or each would have one kind of fault.
 ALL = bool(os.environ.get("HUBSYNC_CRASH_ALL"))
 SHARES = [
     *((PUBLISH, f"{n}/4", 100) for n in ((1, 2, 3, 4) if ALL else (1, 3))),
-    *((BATCH, f"{n}/12", 70) for n in (range(1, 13) if ALL else (1, 6))),
+    *((BATCH, f"{n}/11", 70) for n in (range(1, 12) if ALL else (1, 6))),
     (GC, "1/1", 90),
     *((FORGET, f"{n}/2", 60) for n in (1, 2)),
 ]
@@ -26,9 +26,9 @@ SHARES = [
 
 @pytest.mark.parametrize(("operation", "share", "runs_min"), SHARES)
 def test_whatever_call_fails_the_store_is_sound_and_goes_on(
-    tmp_path: Path, operation: str, share: str, runs_min: int
+    operation: str, share: str, runs_min: int
 ) -> None:
-    report = fail_syscalls(tmp_path / "bench", operation, share=share)
+    report = fail_syscalls(operation, share=share)
 
     assert report["found"] == []
     assert report["runs"] >= runs_min
