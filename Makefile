@@ -33,7 +33,7 @@ format: $(VENV)/.dev ## Format and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev $(VENV)/.model ## Ratios against hf download and nginx, side by side
+bench: $(VENV)/.dev ## Ratios against aria2c, hf download, tar and nginx, side by side
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 docs: $(VENV)/.dev ## Generate docs/cli.md and docs/exit-codes.md from the code

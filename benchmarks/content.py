@@ -22,10 +22,6 @@ class Content:
     folder: Path
     large_bytes: int
 
-    @property
-    def total_bytes(self) -> int:
-        return sum(one.stat().st_size for one in self.folder.rglob("*.*"))
-
 
 def publish(work: Path, size_mib: int) -> Content:
     """Make the files and record them in a hubsync store of their own."""

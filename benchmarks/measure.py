@@ -1,91 +1,23 @@
-"""Running things and comparing what they took."""
+"""What is measured, and how it is told."""
 
 import contextlib
 import os
-import resource
 import statistics
-import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
-COMMAND_TIMEOUT_S = 120.0
 Better = Literal["less", "more"]
+T = TypeVar("T")
 
 
 class BenchmarkError(Exception):
     """Something that is measured did not do its work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a command."""
-
-    seconds: float
-    cpu_seconds: float
-    rss_bytes: int
-
-
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
-    """Run *command* to its end; how long it took and its peak memory.
-
-    Raises:
-        BenchmarkError: it failed, or did not end.
-    """
-    with tempfile.TemporaryFile() as said:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            env=clean_environment(environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
-        killer = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
-        killer.start()
-        try:
-            # Not wait(): only wait4 tells the memory of this one child.
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-        finally:
-            killer.cancel()
-            if process.returncode is None:
-                process.kill()
-                process.wait()
-        if process.returncode:
-            said.seek(0)
-            text = said.read().decode(errors="replace")[-2000:]
-            raise BenchmarkError(
-                f"`{' '.join(command)}` ended with {process.returncode}:\n{text}"
-            )
-    cpu_seconds = usage.ru_utime + usage.ru_stime
-    return Run(seconds, cpu_seconds, usage.ru_maxrss * 1024)
-
-
-def own_peak_bytes() -> int:
-    """Linux counts what we had at the fork as the child's: its floor."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without settings that would lead a client elsewhere."""
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("HF_", "HUBSYNC_", "HUGGING_FACE_"))
-        and not key.lower().endswith("_proxy")
-    }
-    kept |= {
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-        "HF_HUB_DISABLE_XET": "1",
-    }
-    return {**kept, **more}
+class NotInstalledError(BenchmarkError):
+    """A program that the measurement cannot do without is not there."""
 
 
 @dataclass(slots=True)
@@ -96,7 +28,7 @@ class Comparison:
     against: str
     unit: str
     better: Better
-    note: str = ""
+    asked: float | None = None  # the ratio that hubsync is to reach
     pairs: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, ours: float, theirs: float) -> None:
@@ -108,6 +40,15 @@ class Comparison:
         if self.better == "more":
             return [ours / theirs for ours, theirs in self.pairs]
         return [theirs / ours for ours, theirs in self.pairs]
+
+    @property
+    def ratio(self) -> float:
+        """The median of each round's ratio, not the ratio of two medians."""
+        return statistics.median(self.ratios)
+
+    @property
+    def is_met(self) -> bool | None:
+        return None if self.asked is None else self.ratio >= self.asked
 
     @property
     def ours(self) -> float:
@@ -123,8 +64,9 @@ class Comparison:
             "against": self.against,
             "unit": self.unit,
             "better": self.better,
-            "note": self.note,
-            "ratio_median": statistics.median(self.ratios),
+            "asked": self.asked,
+            "is_met": self.is_met,
+            "ratio_median": self.ratio,
             "ratio_min": min(self.ratios),
             "ratio_max": max(self.ratios),
             "hubsync_median": self.ours,
@@ -133,17 +75,75 @@ class Comparison:
         }
 
 
-def rounds(count: int, until: float) -> Iterator[int]:
-    """Up to *count* rounds, at least one, none begun after *until* (monotonic)."""
+@dataclass(slots=True)
+class Figure:
+    """A value that stands for itself."""
+
+    what: str
+    unit: str
+    at_most: float | None = None  # what hubsync is to stay below
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def is_met(self) -> bool | None:
+        return None if self.at_most is None else self.median <= self.at_most
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "what": self.what,
+            "unit": self.unit,
+            "at_most": self.at_most,
+            "is_met": self.is_met,
+            "median": self.median,
+            "values": self.values,
+        }
+
+
+@dataclass(slots=True)
+class Section:
+    """What was measured together."""
+
+    title: str
+    comparisons: Sequence[Comparison] = ()
+    figures: Sequence[Figure] = ()
+    notes: Sequence[str] = ()
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "title": self.title,
+            "comparisons": [one.as_json() for one in self.comparisons],
+            "figures": [one.as_json() for one in self.figures],
+            "notes": list(self.notes),
+        }
+
+
+def compared(
+    what: str,
+    against: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    asked: float | None = None,
+) -> Comparison:
+    """Seconds of the same rounds."""
+    return Comparison(
+        what, against, "s", "less", asked, list(zip(ours, theirs, strict=True))
+    )
+
+
+def rounds(count: int, seconds_max: float) -> Iterator[int]:
+    """Up to *count* rounds, at least one, none begun after *seconds_max*."""
+    until = time.monotonic() + seconds_max
     for number in range(count):
         if number and time.monotonic() > until:
             return
         yield number
 
 
-def alternating(
-    number: int, runs: Mapping[str, Callable[[], float]]
-) -> dict[str, float]:
+def alternating(number: int, runs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
     """Do each of *runs*, in turn forwards and backwards; what each returned."""
     names = list(runs)
     return {name: runs[name]() for name in (names if number % 2 else names[::-1])}

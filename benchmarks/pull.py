@@ -1,333 +1,289 @@
-"""``python -m benchmarks.pull``: pulling beside aria2c and ``hf download``.
+"""``python -m benchmarks.pull``: pulling beside aria2c, curl and ``hf download``.
 
 Everybody gets the same bytes from the same upstream, in alternation.  hubsync
 alone hashes every byte, compares it with what the hub says, and syncs it to the
-disk before it says that it has it; that is in its time.
+disk before it says that it has it; that is in its time, and so is the start of
+the interpreter.
 """
 
-import argparse
-import json
 import os
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import BenchmarkError, clean_environment, settle
+from benchmarks.command import Group, Plan, Size, main
+from benchmarks.commands import Runner, require
+from benchmarks.measure import (
+    Comparison,
+    Figure,
+    Section,
+    alternating,
+    compared,
+    rounds,
+)
+from benchmarks.tools import ARIA2C, CHECKSUM, CURL, HF, HUBSYNC, Race, Tools, race
 from benchmarks.upstream import Upstream
+from tests.testhub import HubRepo
 
 MIB, GIB = 2**20, 2**30
-BIG, MANY = "bench/large", "bench/many"
+LARGE, MANY, SMALL = "bench/large", "bench/many", "bench/small"
 WEIGHTS = "weights.bin"
-SLOW_RATE, SLOW_DELAY_S = 20e6, 0.040
+FAR_RATE, FAR_DELAY_S = 20e6, 0.040
+FAR_HF_ROUNDS = 3  # one connection takes 13 s for the smaller file
+UNVERIFIED = (
+    "aria2c and curl fetch the LFS files only; neither they nor hf hash or sync."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a command."""
+class Bench:
+    """What the parts share."""
 
-    seconds: float
-    cpu_seconds: float
-    rss_bytes: int
-    status: int
-    said: str
-
-
-class Runner:
-    """Runs commands from a small process: see `benchmarks.runner`."""
-
-    def __init__(self) -> None:
-        # Without the project's environment: it must stay small.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).with_name("runner.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, command: list[str], environment: Mapping[str, str]) -> Run:
-        assert self._process.stdin
-        assert self._process.stdout
-        asked = {"command": command, "environment": clean_environment(environment)}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        done = Run(**json.loads(self._process.stdout.readline()))
-        if done.status:
-            raise BenchmarkError(f"`{' '.join(command)}`: {done.status}\n{done.said}")
-        return done
-
-    def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-
-
-@dataclass(slots=True)
-class Tools:
-    """The commands that are compared, each into an empty folder of its own."""
-
-    runner: Runner
+    plan: Plan
     upstream: Upstream
-    folder: Path
+    tools: Tools
+    many: HubRepo
+    sha256: str  # of the large file
 
-    def fresh(self) -> Path:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        settle()
-        return self.folder
-
-    def hubsync(self, repo: str, *, keep: bool = False) -> Run:
-        root = (self.folder if keep else self.fresh()) / "store"
-        return self.runner.run(
-            [sys.executable, "-m", "hubsync", "pull", repo, "--root", str(root), "-q"],
-            {
-                "HF_ENDPOINT": self.upstream.hub.endpoint,
-                # The reserve must not end a benchmark on a small disk.
-                "HUBSYNC_STORE__RESERVE": "0",
-                "SSL_CERT_FILE": str(self.upstream.certificate),
-            },
-        )
-
-    def hf(self, repo: str, *, keep: bool = False) -> Run:
-        home = (self.folder if keep else self.fresh()) / "hf"
-        beside = Path(sys.executable).with_name("hf")
-        return self.runner.run(
-            [str(beside), "download", repo],
-            {"HF_ENDPOINT": self.upstream.hub.endpoint, "HF_HOME": str(home)},
-        )
-
-    def aria2c(self, url: str, *more: str) -> Run:
-        folder = self.fresh()
-        return self.runner.run(
-            [
-                *("aria2c", "-q", "--no-conf", "-x16", "-s16", "-k1M"),
-                *("--file-allocation=none", "--allow-overwrite=true"),
-                *(f"--ca-certificate={self.upstream.certificate}", *more),
-                *("-d", str(folder), "-o", "floor", url),
-            ],
-            {},
-        )
+    @property
+    def large_bytes(self) -> int:
+        return self.plan.sizes["size_mib"] * MIB
 
 
-@dataclass(slots=True)
-class Table:
-    """Figures of alternating rounds, and what is asked of them."""
-
-    rows: list[str] = field(default_factory=list)
-
-    def ratio(
-        self, what: str, ours: list[float], theirs: list[float], target: float
-    ) -> None:
-        ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
-        self.rows.append(
-            f"{what:<46} {statistics.median(ratios):6.2f}x "
-            f"({min(ratios):.2f}-{max(ratios):.2f}, {len(ratios)} rounds; "
-            f"{statistics.median(ours):.2f} s to {statistics.median(theirs):.2f} s; "
-            f"asked: {target}x)"
-        )
-
-    def figure(self, what: str, values: list[float], unit: str, target: str) -> None:
-        self.rows.append(
-            f"{what:<46} {statistics.median(values):6.2f} {unit} "
-            f"({min(values):.2f}-{max(values):.2f}; asked: {target})"
-        )
-
-    def text(self, what: str, value: str) -> None:
-        self.rows.append(f"{what:<46} {value}")
-
-    def show(self, title: str) -> None:
-        print(f"\n{title}")
-        for row in self.rows:
-            print(f"  {row}")
-        self.rows.clear()
-        sys.stdout.flush()
-
-
-def alternate(
-    rounds: int, runs: Mapping[str, Callable[[], Run]]
-) -> dict[str, list[Run]]:
-    """Each of *runs*, in turn forwards and backwards, after one that warms up."""
-    found: dict[str, list[Run]] = {name: [] for name in runs}
-    names = list(runs)
-    for name in names:
-        runs[name]()
-    for number in range(rounds):
-        for name in names if number % 2 else reversed(names):
-            found[name].append(runs[name]())
-    return found
-
-
-def seconds(runs: list[Run]) -> list[float]:
-    return [one.seconds for one in runs]
-
-
-def unthrottled(tools: Tools, rounds: int, size: int, sha256: str) -> None:
-    up, table = tools.upstream, Table()
-    up.hub.cdn_endpoint = up.plain
-    url = up.url(BIG, WEIGHTS)
-    found = alternate(
-        rounds,
-        {
-            "hubsync": lambda: tools.hubsync(BIG),
-            "aria2c": lambda: tools.aria2c(url),
-            "checksum": lambda: tools.aria2c(url, f"--checksum=sha-256={sha256}"),
-            "hf": lambda: tools.hf(BIG),
-        },
+def sections(plan: Plan) -> Iterator[Section]:
+    """One after another, each with its own rounds."""
+    require("nginx", "openssl")
+    sizes = plan.sizes
+    held = (
+        sizes["size_mib"] + sizes["far_mib"] + sizes["files"] * sizes["file_kb"] / 1024
     )
-    ours = found["hubsync"]
-    table.ratio("aria2c -x16, unverified", seconds(ours), seconds(found["aria2c"]), 1.4)
-    table.ratio("aria2c -x16 --checksum", seconds(ours), seconds(found["checksum"]), 4)
-    table.ratio("hf download", seconds(ours), seconds(found["hf"]), 3)
-    gib = size / GIB
-    table.figure(
-        "CPU of hubsync", [one.cpu_seconds / gib for one in ours], "s/GiB", "<= 2.2"
+    plan.require_room(int(2.5 * held) * MIB)
+    with (
+        Upstream(plan.work) as upstream,
+        Runner() as runner,
+        Tools(runner, upstream, plan.work).cleaned_up() as tools,
+    ):
+        many, sha256 = _prepare(upstream, plan)
+        bench = Bench(plan, upstream, tools, many, sha256)
+        for part, measure in PARTS.items():
+            if plan.wants(part):
+                yield from measure(bench)
+
+
+def _prepare(upstream: Upstream, plan: Plan) -> tuple[HubRepo, str]:
+    sizes, source = plan.sizes, plan.work / "source"
+    source.mkdir()
+    big = upstream.publish(
+        LARGE,
+        {WEIGHTS: _make(source / "large", sizes["size_mib"] * MIB)},
+        {"README.md": b"# large\n"},
     )
-    for name in ("aria2c", "checksum", "hf"):
-        cpu = [one.cpu_seconds / gib for one in found[name]]
-        table.figure(f"CPU of {name}", cpu, "s/GiB", "-")
-    memory = [one.rss_bytes / MIB for one in ours]
-    table.figure("peak memory of hubsync", memory, "MiB", "<= 100")
-    table.show(f"(a) one file of {size // MIB} MiB, nothing in the way")
+    upstream.publish(SMALL, {WEIGHTS: _make(source / "s", sizes["far_mib"] * MIB)}, {})
+    files = {
+        _part(number): _make(source / f"{number}", sizes["file_kb"] * 1024)
+        for number in range(sizes["files"])
+    }
+    many = upstream.publish(MANY, files, {"README.md": b"# many\n"})
+    source.rmdir()
+    return many, upstream.sha256(big, WEIGHTS)
 
 
-def many_files(tools: Tools, rounds: int, count: int) -> None:
-    up, table = tools.upstream, Table()
-    up.hub.cdn_endpoint = up.plain
-    found = alternate(
-        rounds, {"hubsync": lambda: tools.hubsync(MANY), "hf": lambda: tools.hf(MANY)}
-    )
-    table.ratio("hf download", seconds(found["hubsync"]), seconds(found["hf"]), 3)
-    memory = [one.rss_bytes / MIB for one in found["hubsync"]]
-    table.figure("peak memory of hubsync", memory, "MiB", "<= 100")
-    table.show(f"(a) {count} files of 100 kB")
+def _part(number: int) -> str:
+    return f"part-{number:05}.bin"
 
 
-def over_tls(tools: Tools, rounds: int) -> None:
-    up, table = tools.upstream, Table()
-    up.hub.cdn_endpoint = up.tls
-    url = up.url(BIG, WEIGHTS)
-    runs = {"hubsync": lambda: tools.hubsync(BIG), "aria2c": lambda: tools.aria2c(url)}
-    found = alternate(rounds, runs)
-    ours, theirs = seconds(found["hubsync"]), seconds(found["aria2c"])
-    table.ratio("aria2c -x16, unverified", ours, theirs, 1.15)
-    table.show("(a) the same over TLS")
-
-
-def throttled(tools: Tools, rounds: int, sizes: tuple[int, int]) -> None:
-    up, table = tools.upstream, Table()
-    up.hub.cdn_endpoint = up.slow
-    url = up.url(BIG, WEIGHTS)
-    runs = {"hubsync": lambda: tools.hubsync(BIG), "aria2c": lambda: tools.aria2c(url)}
-    found = alternate(rounds, runs)
-    ours, theirs = seconds(found["hubsync"]), seconds(found["aria2c"])
-    table.ratio("aria2c -x16, unverified", ours, theirs, 1.0)
-    # One connection takes minutes for the large file: the rates are compared.
-    large, small = sizes
-    hf = tools.hf("bench/small").seconds
-    ours_s = statistics.median(ours)
-    ratio = (large / ours_s) / (small / hf)
-    table.text(
-        "hf download, by rate",
-        f"{ratio:6.2f}x ({large / ours_s / MIB:.0f} MiB/s to {small / hf / MIB:.0f} "
-        f"MiB/s of a file of {small // MIB} MiB, one run; asked: 4x)",
-    )
-    table.show("(b) 20 MB/s on each connection, 40 ms away")
-
-
-def again(tools: Tools, rounds: int) -> None:
-    up = tools.upstream
-    up.hub.cdn_endpoint = up.plain
-    repo = up.hub.world.find("model", MANY)[0]
-    assert repo
-    for what in ("unchanged", "README changed"):
-        table = Table()
-        found: dict[str, list[Run]] = {"hubsync": [], "hf": []}
-        asked: dict[str, list[int]] = {"hubsync": [], "hf": []}
-        for name, pull in (("hubsync", tools.hubsync), ("hf", tools.hf)):
-            pull(MANY)
-            for number in range(rounds):
-                if what != "unchanged":
-                    repo.commit({"README.md": b"# %s %d\n" % (name.encode(), number)})
-                up.hub.log.clear()
-                found[name].append(pull(MANY, keep=True))
-                asked[name].append(len(up.hub.log.matching(role="hub")))
-        table.ratio("hf download", seconds(found["hubsync"]), seconds(found["hf"]), 1.0)
-        table.text(
-            "requests to the hub",
-            f"{statistics.median(asked['hubsync']):.0f} to "
-            f"{statistics.median(asked['hf']):.0f}",
-        )
-        table.show(f"(c) pull of the many files again, {what}")
-
-
-def make(path: Path, size: int) -> Path:
+def _make(path: Path, size_bytes: int) -> Path:
     with path.open("wb") as file:
-        for _ in range(0, size, MIB):
-            file.write(os.urandom(min(MIB, size)))
+        for start in range(0, size_bytes, MIB):
+            file.write(os.urandom(min(MIB, size_bytes - start)))
     return path
 
 
-def prepare(up: Upstream, work: Path, size: int, small: int, count: int) -> str:
-    """Make the repos; the sha256 of the large file."""
-    source = work / "source"
-    source.mkdir()
-    big = up.publish(
-        BIG, {WEIGHTS: make(source / "big", size)}, {"README.md": b"# a\n"}
+def _large(bench: Bench) -> Iterator[Section]:
+    url = bench.upstream.url(LARGE, WEIGHTS)
+    tools = bench.tools
+    found = race(
+        bench.plan,
+        {
+            HUBSYNC: partial(tools.hubsync, LARGE),
+            ARIA2C: partial(tools.aria2c, url),
+            CHECKSUM: partial(tools.aria2c, url, f"--checksum=sha-256={bench.sha256}"),
+            HF: partial(tools.hf, LARGE),
+            CURL: partial(tools.curl, url),
+        },
     )
-    up.publish("bench/small", {WEIGHTS: make(source / "small", small)}, {})
-    files = {
-        f"part-{number:03}.bin": make(source / f"{number}", 100_000)
-        for number in range(count)
-    }
-    up.publish(MANY, files, {"README.md": b"# many\n"})
-    shutil.rmtree(source)
-    commit = big.resolve("main")
-    assert commit
-    entry = big.listing(commit).file(WEIGHTS)
-    assert entry
-    assert entry.lfs
-    return entry.lfs.sha256
+    yield Section(
+        f"(a) pull of one file of {_size(bench.large_bytes)}, nothing in the way",
+        _versus(found, {ARIA2C: 1.4, CHECKSUM: 4.0, HF: 3.0, CURL: None}),
+        [*_cpu(found, bench.large_bytes, 2.2), _memory(found)],
+        (UNVERIFIED, *tools.notes),
+    )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pull")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size-mib", type=int, default=2048)
-    parser.add_argument("--files", type=int, default=300)
-    parser.add_argument("--quick", action="store_true", help="does it run at all?")
-    parser.add_argument("--only", choices=["a", "many", "tls", "b", "c"])
-    parser.add_argument("--dir", type=Path, help="where the temporary folder goes")
-    args = parser.parse_args()
-    if args.quick:
-        args.rounds, args.size_mib, args.files = 1, 32, 10
-    if shutil.which("aria2c") is None:
-        sys.stderr.write("aria2c is not installed (Debian: aria2)\n")
-        return 1
-    size, small = args.size_mib * MIB, min(args.size_mib, 128) * MIB
-    with tempfile.TemporaryDirectory(prefix="hubsync-bench-", dir=args.dir) as name:
-        work = Path(name)
-        with Upstream(work) as up:
-            sha256 = prepare(up, work, size, small, args.files)
-            up.start_slow(SLOW_RATE, SLOW_DELAY_S)
-            tools = Tools(Runner(), up, work / "pull")
-            print(f"{os.cpu_count()} cores; above 1x, hubsync is faster", flush=True)
-            parts: dict[str, Callable[[], None]] = {
-                "a": lambda: unthrottled(tools, args.rounds, size, sha256),
-                "many": lambda: many_files(tools, args.rounds, args.files),
-                "tls": lambda: over_tls(tools, args.rounds),
-                "b": lambda: throttled(tools, max(args.rounds - 2, 1), (size, small)),
-                "c": lambda: again(tools, args.rounds),
+def _many(bench: Bench) -> Iterator[Section]:
+    count, kb = bench.plan.sizes["files"], bench.plan.sizes["file_kb"]
+    urls = [bench.upstream.url(MANY, _part(number)) for number in range(count)]
+    found = race(
+        bench.plan,
+        {
+            HUBSYNC: partial(bench.tools.hubsync, MANY),
+            ARIA2C: partial(bench.tools.aria2c_all, urls),
+            HF: partial(bench.tools.hf, MANY),
+        },
+    )
+    busy = ", ".join(f"{part:.0%} with {name}" for name, part in found.hub_busy.items())
+    yield Section(
+        f"(a) pull of {count} files of {kb} KiB, nothing in the way",
+        _versus(found, {ARIA2C: 1.4, HF: 3.0}),
+        [_memory(found)],
+        (f"The hub in front (Python, one core) was busy {busy}:\nit bounds them all.",),
+    )
+
+
+def _tls(bench: Bench) -> Iterator[Section]:
+    url = bench.upstream.url(LARGE, WEIGHTS)
+    bench.upstream.over_tls()
+    found = race(
+        bench.plan,
+        {
+            HUBSYNC: partial(bench.tools.hubsync, LARGE),
+            ARIA2C: partial(bench.tools.aria2c, url),
+        },
+    )
+    bench.upstream.near()
+    yield Section(
+        f"(a) pull of one file of {_size(bench.large_bytes)} over TLS",
+        _versus(found, {ARIA2C: 1.15}),
+        [*_cpu(found, bench.large_bytes), _memory(found)],
+    )
+
+
+def _far(bench: Bench) -> Iterator[Section]:
+    tools, plan, small = bench.tools, bench.plan, bench.plan.sizes["far_mib"] * MIB
+    url = bench.upstream.url(LARGE, WEIGHTS)
+    with bench.upstream.far_away(FAR_RATE, FAR_DELAY_S):
+        found = race(
+            plan,
+            {
+                HUBSYNC: partial(tools.hubsync, LARGE),
+                ARIA2C: partial(tools.aria2c, url),
+            },
+        )
+        few = min(plan.rounds, FAR_HF_ROUNDS)
+        slow: dict[str, list[float]] = {HUBSYNC: [], HF: []}
+        for number in rounds(few, plan.seconds_max):
+            runs = {
+                HUBSYNC: partial(tools.hubsync, SMALL),
+                HF: partial(tools.hf, SMALL),
             }
-            for part, measure in parts.items():
-                if args.only in (None, part):
-                    measure()
-            tools.runner.close()
-    return 0
+            for name, done in alternating(number, runs).items():
+                slow[name].append(done.seconds)
+    against_hf = compared(_size(small), HF, slow[HUBSYNC], slow[HF], 4.0)
+    yield Section(
+        f"(b) pull at {FAR_RATE / 1e6:.0f} MB/s a connection, "
+        f"{FAR_DELAY_S * 1000:.0f} ms away",
+        [*_versus(found, {ARIA2C: 1.0}, _size(bench.large_bytes)), against_hf],
+        [
+            Figure(
+                f"of what 16 connections give, {_size(bench.large_bytes)}",
+                "",
+                None,
+                [
+                    bench.large_bytes / seconds / (16 * FAR_RATE)
+                    for seconds in found.seconds(HUBSYNC)
+                ],
+            )
+        ],
+        ("hf has a smaller file: one connection takes 100 s and more for 2 GiB.",),
+    )
 
+
+def _again(bench: Bench) -> Iterator[Section]:
+    """What a second pull asks for, and how long it takes."""
+    runs = {
+        HUBSYNC: partial(bench.tools.hubsync, MANY, keep=True),
+        HF: partial(bench.tools.hf, MANY, keep=True),
+    }
+    for run in runs.values():
+        run()
+    hub = bench.upstream.hub
+    for what in ("nothing has changed", "a new README.md"):
+        asked: dict[str, list[float]] = {name: [] for name in runs}
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+
+        def counted(name: str) -> float:
+            hub.log.clear()
+            seconds = runs[name]().seconds
+            asked[name].append(len(hub.log.matching(role="hub")))  # noqa: B023 - called in this round
+            return seconds
+
+        for number in rounds(bench.plan.rounds, bench.plan.seconds_max):
+            if what != "nothing has changed":
+                bench.many.commit({"README.md": b"# %s %d\n" % (os.urandom(4), number)})
+            once = {name: partial(counted, name) for name in runs}
+            for name, seconds in alternating(number, once).items():
+                taken[name].append(seconds)
+        requests = Comparison("requests to the hub", HF, "", "less")
+        requests.pairs = list(zip(asked[HUBSYNC], asked[HF], strict=True))
+        yield Section(
+            f"(c) pull again of {bench.plan.sizes['files']} files: {what}",
+            [compared("time", HF, taken[HUBSYNC], taken[HF]), requests],
+        )
+
+
+def _versus(
+    found: Race, asked: dict[str, float | None], what: str = "time"
+) -> list[Comparison]:
+    return [
+        compared(what, name, found.seconds(HUBSYNC), found.seconds(name), ratio)
+        for name, ratio in asked.items()
+        if name in found
+    ]
+
+
+def _cpu(found: Race, size_bytes: int, at_most: float | None = None) -> list[Figure]:
+    return [
+        Figure(
+            f"CPU of {name}",
+            "s/GiB",
+            at_most if name == HUBSYNC else None,
+            [one.cpu_seconds / (size_bytes / GIB) for one in runs],
+        )
+        for name, runs in found.runs.items()
+    ]
+
+
+def _memory(found: Race) -> Figure:
+    peaks = [one.rss_bytes / MIB for one in found.runs[HUBSYNC]]
+    return Figure("peak memory of hubsync", "MiB", 100.0, peaks)
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes >= GIB:
+        return f"{size_bytes / GIB:g} GiB"
+    return f"{size_bytes // MIB} MiB"
+
+
+PARTS: dict[str, Callable[[Bench], Iterator[Section]]] = {
+    "large": _large,
+    "many": _many,
+    "tls": _tls,
+    "far": _far,
+    "again": _again,
+}
+GROUP = Group(
+    "pull",
+    tuple(PARTS),
+    {
+        "size_mib": Size(2048, 16, "MiB of the large file"),
+        "far_mib": Size(256, 16, "MiB of the one that hf pulls from far away"),
+        "files": Size(300, 10, "files of the other repo"),
+        "file_kb": Size(1024, 100, "KiB of each of them"),
+    },
+    sections,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main([GROUP]))

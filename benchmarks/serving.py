@@ -1,106 +1,70 @@
 """``hubsync serve`` beside nginx, on the same files."""
 
-import contextlib
-import os
 import shutil
-import socket
 import statistics
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
-from benchmarks.content import LARGE, MIB, REPO, SMALL, Content
+from benchmarks.command import Group, Plan, Size
+from benchmarks.commands import Runner, find, require
+from benchmarks.content import LARGE, MIB, REPO, SMALL, SMALL_FILES, publish
 from benchmarks.load import parallel_ranges, request_rate
-from benchmarks.measure import (
-    BenchmarkError,
-    Comparison,
-    alternating,
-    rounds,
-    run,
-)
+from benchmarks.measure import Comparison, Section, alternating, rounds
+from benchmarks.nginx import nginx
 
 NGINX = "nginx"
 HUBSYNC = "hubsync"
 PARTS = 16
 CONNECTIONS = 16
 LOAD_S = 1.0
-START_TIMEOUT_S = 10.0
 NOTE = """\
 nginx (one worker a core) maps a path to a file; hubsync (one process) looks up
 repo, revision and file in its catalog for each request."""
 
-_CONFIG = """\
-{user}
-daemon off;
-worker_processes auto;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    sendfile on;
-    tcp_nopush on;
-    keepalive_requests 100000000;
-    default_type application/octet-stream;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        root "{root}";
-    }}
-}}
-"""
 
-
-def compare(
-    content: Content, work: Path, *, count: int, until: float
-) -> tuple[list[Comparison], list[str]]:
+def sections(plan: Plan) -> Iterator[Section]:
     """All comparisons of serving, and what there is to say about them."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        return [], ["nginx is not installed: serving was not compared."]
+    require("nginx", "openssl")
+    plan.require_room(3 * plan.sizes["serve_mib"] * MIB)
+    content = publish(plan.work, plan.sizes["serve_mib"])
+    shutil.rmtree(plan.work / "source")
     with (
         content.peer.serving() as ours,
-        _nginx(program, work / "nginx", content.folder) as theirs,
+        nginx(plan.work / "nginx", content.folder, workers="auto") as theirs,
+        Runner() as runner,
     ):
-        bases = {HUBSYNC: f"{ours}/{REPO}/resolve/main", NGINX: theirs}
-        return _Serving(bases, content.large_bytes).compare(count, until)
+        bases = {HUBSYNC: f"{ours}/{REPO}/resolve/main", NGINX: theirs.plain}
+        yield _Serving(bases, content.large_bytes, runner).compare(plan)
 
 
 class _Serving:
-    def __init__(self, bases: dict[str, str], large_bytes: int) -> None:
-        self._bases, self._large_bytes = bases, large_bytes
-        self._has_curl = shutil.which("curl") is not None
+    def __init__(self, bases: dict[str, str], large_bytes: int, runner: Runner) -> None:
+        self._bases, self._large_bytes, self._runner = bases, large_bytes, runner
         self._busy: dict[str, list[float]] = {HUBSYNC: [], NGINX: []}
 
-    def compare(self, count: int, until: float) -> tuple[list[Comparison], list[str]]:
+    def compare(self, plan: Plan) -> Section:
         size = f"{self._large_bytes // MIB} MiB"
         kinds = {
-            "whole": Comparison(f"GET {size} whole, curl", NGINX, "MiB/s", "more"),
-            "parts": Comparison(f"GET {size}, {PARTS} ranges", NGINX, "MiB/s", "more"),
+            "whole": Comparison(
+                f"GET {size} whole, curl", NGINX, "MiB/s", "more", 0.90
+            ),
+            "parts": Comparison(
+                f"GET {size}, {PARTS} ranges", NGINX, "MiB/s", "more", 0.90
+            ),
             "HEAD": Comparison("HEAD", NGINX, "/s", "more"),
             "GET": Comparison("GET of 4 kB", NGINX, "/s", "more"),
         }
         notes = [NOTE]
-        if not self._has_curl:
+        if find("curl") is None:
             del kinds["whole"]
             notes.append("curl is not installed: no whole GET.")
         for base in self._bases.values():
             self._measure("parts", base)  # warm-up
             self._measure("GET", base, 0.2)
-        for number in rounds(count, until):
+        for number in rounds(plan.rounds, plan.seconds_max):
             for kind, found in kinds.items():
-                taken = alternating(
-                    number,
-                    {
-                        name: lambda kind=kind, name=name: self._one(kind, name)  # type: ignore[misc]
-                        for name in self._bases
-                    },
-                )
+                runs = {name: partial(self._one, kind, name) for name in self._bases}
+                taken = alternating(number, runs)
                 found.add(taken[HUBSYNC], taken[NGINX])
         busy = {name: statistics.median(found) for name, found in self._busy.items()}
         notes.append(
@@ -108,7 +72,11 @@ class _Serving:
             f" {busy[HUBSYNC]:.0%} with hubsync, {busy[NGINX]:.0%} with nginx;\n"
             "near 100% the client is the limit, and the server can do more."
         )
-        return list(kinds.values()), notes
+        return Section(
+            f"serve: {size} of random bytes and {SMALL_FILES} files of 4 kB",
+            list(kinds.values()),
+            notes=notes,
+        )
 
     def _one(self, kind: str, name: str) -> float:
         value, busy = self._measure(kind, self._bases[name], LOAD_S)
@@ -121,7 +89,8 @@ class _Serving:
     ) -> tuple[float, float | None]:
         """A value, and for requests how busy the client was."""
         if kind == "whole":
-            spent = run(["curl", "-sfo", "/dev/null", f"{base}/{LARGE}"]).seconds
+            command = ["curl", "-sfo", "/dev/null", f"{base}/{LARGE}"]
+            spent = self._runner.run(command).seconds
             return self._large_bytes / MIB / spent, None
         if kind == "parts":
             spent = parallel_ranges(f"{base}/{LARGE}", self._large_bytes, PARTS)
@@ -132,41 +101,9 @@ class _Serving:
         return rate.per_second, rate.client_busy
 
 
-@contextlib.contextmanager
-def _nginx(program: str, folder: Path, root: Path) -> Iterator[str]:
-    """Serve *root* meanwhile; the server's address."""
-    folder.mkdir()
-    port = _free_port()
-    config = folder / "nginx.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(_CONFIG.format(user=user, folder=folder, port=port, root=root))
-    server = subprocess.Popen(
-        [program, "-p", str(folder), "-c", str(config)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(port, server, folder / "error.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(START_TIMEOUT_S)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        time.sleep(0.02)
-    text = log.read_text(errors="replace")[-1000:] if log.is_file() else ""
-    raise BenchmarkError(f"nginx did not start\n{text}")
+GROUP = Group(
+    "serve",
+    ("serve",),
+    {"serve_mib": Size(512, 8, "MiB of the large file that is served")},
+    sections,
+)

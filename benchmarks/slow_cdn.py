@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.slow_cdn FOLDER RATE DELAY`` prints its port.  What a link
 with a round trip of DELAY seconds does to a new connection and to each request
-is done here by waiting; TCP's slow start is not.
+is done here by waiting; TCP's slow start is not done.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 _TICK_S = 0.01
+_BURST_S = 0.05  # of the rate: a link does not catch up on what nobody read
 _RANGE = re.compile(rb"\r\nrange: *bytes=(\d+)-(\d*)", re.IGNORECASE)
 
 
@@ -55,14 +56,17 @@ class SlowCdn:
 
     async def _body(self, data: memoryview, writer: asyncio.StreamWriter) -> None:
         clock = asyncio.get_running_loop().time
-        began, sent = clock(), 0
-        while sent < len(data):
-            due = min(int((clock() - began + _TICK_S) * self._rate), len(data))
-            if due > sent:
-                writer.write(data[sent:due])
-                await writer.drain()
-                sent = due
+        at, due, looked = 0, 0.0, clock()
+        while at < len(data):
             await asyncio.sleep(_TICK_S)
+            now = clock()
+            due = min(due + (now - looked) * self._rate, self._rate * _BURST_S)
+            looked = now
+            stop = min(at + int(due), len(data))
+            writer.write(data[at:stop])
+            await writer.drain()
+            due -= stop - at
+            at = stop
 
     def _map(self, path: str) -> mmap.mmap:
         if path not in self._maps:

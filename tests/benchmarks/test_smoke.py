@@ -1,22 +1,55 @@
 """The benchmarks run; what they measure is no business of a test."""
 
-import shutil
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from benchmarks.commands import find
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("which", ["pull", "store"])
-def test_a_benchmark_runs(which: str) -> None:
-    if which == "pull" and not (shutil.which("aria2c") and shutil.which("nginx")):
+ASKED = {
+    "pull": ["aria2c -x16 -s16", "aria2c --checksum", "hf download"],
+    "store": ["tar -x, and one sync at the end", "a bare loop"],
+}
+
+
+@pytest.mark.parametrize("which", ASKED)
+def test_a_benchmark_runs_and_cleans_up(which: str, tmp_path: Path) -> None:
+    if which == "pull" and not all(map(find, ("aria2c", "nginx", "openssl"))):
         pytest.skip("compares with aria2c and nginx, which are not installed")
+    found, work = tmp_path / "found.json", tmp_path / "work"
+    work.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{which}", "--quick"],
+        [
+            *(sys.executable, "-m", f"benchmarks.{which}", "--quick"),
+            *("--dir", str(work), "--json", str(found)),
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "hubsync" in done.stdout or "gc of" in done.stdout
+    assert not list(work.iterdir())
+    sections = json.loads(found.read_text())["groups"][which]
+    against = {one["against"] for section in sections for one in section["comparisons"]}
+    assert against >= set(ASKED[which])
+    assert all(one["figures"] or one["comparisons"] for one in sections)
+
+
+def test_what_is_not_installed_is_named_with_its_package(tmp_path: Path) -> None:
+    script = (
+        "import sys; from benchmarks import commands, pull, command\n"
+        "commands._SBIN = ()\n"
+        "sys.exit(command.main([pull.GROUP]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--quick"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "nginx is not installed (Debian: apt install nginx-light)" in done.stdout
