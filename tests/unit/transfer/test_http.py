@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from hubsync.model.errors import HubsyncError, UsageError
 from hubsync.ports.hub import HubAnswerError, Source, UnavailableError
 from hubsync.ports.limiter import Budget
 from hubsync.transfer.errors import RetryLaterError
 from hubsync.transfer.guard import EgressError
-from hubsync.transfer.http import Courier, RedirectError, Session
+from hubsync.transfer.http import Courier, RedirectError, Session, _target
 from tests.unit.hubs.scripted import Scripted, http_answer
 from tests.unit.transfer.fetching import QUICK
 from tests.unit.transfer.resolving import ScriptedResolver
@@ -535,3 +536,17 @@ class Ledger:
     ) -> None:
         assert "content-length" in headers, "names in lower case"
         self.answers.append((host, kind, status))
+
+
+class TestTargets:
+    """What needs certificates to be shown with servers."""
+
+    @pytest.mark.parametrize("there", ["http://cdn.test/x", "HTTP://hub.test/x"])
+    def test_https_is_not_left(self, there: str) -> None:
+        with pytest.raises(RedirectError, match="from https to http"):
+            _target(URL("https://hub.test/x"), there)
+
+    def test_it_may_be_entered_and_kept(self) -> None:
+        assert str(_target(URL("http://h/x"), "https://c/y")) == "https://c/y"
+        assert str(_target(URL("https://h/a/b"), "//c/y")) == "https://c/y"
+        assert str(_target(URL("https://h/a/b"), "../c?d=%2F")) == "https://h/c?d=%2F"
