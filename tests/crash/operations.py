@@ -35,7 +35,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         contents = sorted(make_contents(SEED), key=lambda one: len(one.data))
-        self.small, self.large = contents[2:30], contents[-8]
+        self.small = contents[2:30]
+        self.large = next(one for one in contents[-8:] if one.is_lfs)
         base = self.folder / "base"
         base.mkdir(parents=True)
         worker = Worker.start(NAME, functools.partial(self._prepare, base / "store"))

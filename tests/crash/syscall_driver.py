@@ -4,12 +4,14 @@ Its own process, because a fork must not meet other threads:
 
     python -m tests.crash.syscall_driver FOLDER OPERATION SHARE CALLS BUG
 
-SHARE is ``1/2``: every second fault, from the first on.  CALLS are the only ones
-to fail; "": all.  Prints one JSON object.
+SHARE is ``1/2``: every second fault, from the first on.  CALLS is a pattern for
+the name of a call and its path, like ``^fsync .*/partial/``.  Prints one JSON
+object.
 """
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -51,12 +53,12 @@ class Enumeration:
     def log(self) -> Path:
         return self.bench.folder / "trace"
 
-    def run(self, share: int, shares: int, only: Sequence[str]) -> None:
+    def run(self, share: int, shares: int, only: str) -> None:
         calls = self._once(None)
         every = [
             one
             for one in faults(calls, str(self.bench.run))
-            if not only or one.call in only
+            if re.search(only, f"{one.call} {one.path}")
         ]
         for fault in every[share::shares]:
             self._once(fault)
@@ -141,7 +143,7 @@ def main() -> None:
     first, _, shares = share.partition("/")
     said: dict[str, object] = {}
     try:
-        work.run(int(first) - 1, int(shares), only.split(",") if only else ())
+        work.run(int(first) - 1, int(shares), only)
     except MayNotTraceError as error:
         said["why_not"] = str(error)
     said |= {"runs": work.runs, "killed": work.killed, "failed": work.failed}

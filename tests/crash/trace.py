@@ -55,13 +55,14 @@ class Fault:
     call: str
     number: int
     what: str  # signal=KILL, error=EIO, error=ENOSPC
+    path: str
 
     @property
     def option(self) -> str:
         return f"inject={self.call}:{self.what}:when={self.number}"
 
     def __str__(self) -> str:
-        return self.option
+        return f"{self.option} {self.path}"
 
 
 class MayNotTraceError(Exception):
@@ -113,8 +114,9 @@ def faults(calls: Sequence[Call], folder: str) -> Iterator[Fault]:
     """Every way to fail each of *calls* that changes something in *folder*."""
     for call in calls:
         if call.changes(folder):
+            path = [one for one in call.paths if folder in one][-1]
             for what in ("signal=KILL", "error=EIO", "error=ENOSPC"):
-                yield Fault(call.name, call.number, what)
+                yield Fault(call.name, call.number, what, path)
 
 
 def is_explained(failure: str) -> bool:
