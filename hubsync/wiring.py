@@ -98,7 +98,7 @@ class App:
         with self.root.lock_views(VIEWS_WAIT_S):
             if not dry_run:
                 settle_forgotten(self.catalog, self.records)
-            also_needed = needed_by_records(self.catalog, self.records)
+            also_needed = needed_by_records(self.catalog, self.records, self.blobs)
         return collect(
             self.catalog,
             self.blobs,

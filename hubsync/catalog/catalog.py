@@ -1,6 +1,6 @@
 """The catalog: one object with all that the rest of hubsync asks of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from types import TracebackType
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from hubsync.catalog import blobs, leases, refs, repos, schema, snapshots, trees
 from hubsync.catalog.address import CatalogAddress, sqlite_url
 from hubsync.catalog.leases import Lease, LeaseRow, Watch
+from hubsync.catalog.restore import Restored, restore
 from hubsync.catalog.rows import (
     Forgotten,
     Publication,
@@ -23,7 +24,9 @@ from hubsync.catalog.rows import (
 )
 from hubsync.catalog.session import Session
 from hubsync.model.digest import Digest, GitOid
+from hubsync.model.record import RepoRecord
 from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.revision import RefName
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import HeldBlob
 
@@ -165,6 +168,20 @@ class Catalog:
         now = record.at or _now()
         return self._session.write(lambda tx: snapshots.publish(tx, record, now, lease))
 
+    def restore(
+        self,
+        record: RepoRecord,
+        batch: Sequence[Restored],
+        refs: Mapping[RefName, str],
+    ) -> None:
+        """Record again what was recorded once: commits in order, then *refs*.
+
+        The repo must have none of the commits; each ref's is one of them, or of
+        those that it has.
+        """
+        now = _now()
+        self._session.write(lambda tx: restore(tx, record, batch, refs, now))
+
     def touch(self, repo: RepoId) -> None:
         """The repo was asked for just now, and nothing had changed."""
         row, now = self.find_repo(repo), _now()
@@ -249,6 +266,10 @@ class Catalog:
     def commit_names(self) -> list[tuple[str, RepoType, str]]:
         """``(upstream, type, commit)`` of every recorded commit, in no order."""
         return snapshots.names(self._session)
+
+    def commit_order(self, repo: RepoRow) -> list[str]:
+        """The repo's commits as they were recorded, oldest first."""
+        return snapshots.oids(self._session, repo)
 
     def refs(self, repo: RepoRow) -> list[RefRow]:
         """By name."""

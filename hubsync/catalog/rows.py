@@ -126,7 +126,9 @@ class Forgotten:
     whole_repo: bool
 
 
-def record_of(row: RepoRow, refs: Sequence[RefRow]) -> RepoRecord:
+def record_of(
+    row: RepoRow, refs: Sequence[RefRow], commits: Sequence[str]
+) -> RepoRecord:
     """What the store keeps of a repo besides its commits."""
     return RepoRecord(
         repo=row.repo,
@@ -134,4 +136,6 @@ def record_of(row: RepoRow, refs: Sequence[RefRow]) -> RepoRecord:
         aliases=row.aliases,
         refs={ref.name: ref.commit for ref in refs},
         card=row.card,
+        commits=commits,
+        recorded_at=row.recorded_at,
     )

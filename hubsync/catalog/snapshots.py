@@ -54,6 +54,7 @@ _FIRST_BRANCH = (
 )
 _ALL = f"{_SELECT} WHERE c.repo_id = ? ORDER BY c.seq DESC"
 _NEWEST = f"{_ALL} LIMIT 1"
+_OIDS = "SELECT oid FROM commits WHERE repo_id = ? ORDER BY seq"
 _NAMES = (
     "SELECT r.upstream, r.repo_type, c.oid FROM commits c "
     "JOIN repos r ON r.id = c.repo_id"
@@ -99,6 +100,11 @@ def snapshots(session: Session, repo: RepoRow) -> list[SnapshotRow]:
 def names(session: Session) -> list[tuple[str, RepoType, str]]:
     """``(upstream, type, commit)`` of every recorded commit, in no order."""
     return [(up, RepoType(kind), oid) for up, kind, oid in session.rows(_NAMES)]
+
+
+def oids(session: Session, repo: RepoRow) -> list[str]:
+    """As they were recorded, oldest first."""
+    return [oid for (oid,) in session.rows(_OIDS, repo.id)]
 
 
 def get_snapshots(connection: Connection, ids: Iterable[int]) -> dict[int, SnapshotRow]:

@@ -101,9 +101,15 @@ def write_tree(
     seq: int,
     tree: Tree,
     now: datetime,
+    *,
+    before: dict[str, Span] | None = None,
 ) -> None:
-    """Make *tree* the one of commit *seq*, the newest, writing what changed."""
-    before = _current(connection, repo_id)
+    """Make *tree* the one of commit *seq*, the newest, writing what changed.
+
+    *before* is `current`, for who writes one tree after the other; it is kept so.
+    """
+    if before is None:
+        before = current(connection, repo_id)
     changed = [
         entry
         for path, entry in tree.items()
@@ -135,6 +141,10 @@ def write_tree(
         for entry in changed
     ]
     insert(connection, file_spans, rows)
+    for path in before.keys() - tree.keys():
+        del before[path]
+    for entry in changed:
+        before[entry.path] = (*_name(entry), seq)
 
 
 def require_same_tree(
@@ -171,7 +181,7 @@ def _name(entry: TreeEntry) -> Name:
     return key_of(entry), entry.git_oid.hex if entry.lfs else None
 
 
-def _current(connection: Connection, repo_id: int) -> dict[str, Span]:
+def current(connection: Connection, repo_id: int) -> dict[str, Span]:
     """The newest recorded tree."""
     statement = (
         select(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from hubsync.catalog.catalog import Catalog
-from hubsync.catalog.rows import Forgotten, RepoRow, SnapshotRow, record_of
+from hubsync.catalog.recording import write_repo
+from hubsync.catalog.rows import Forgotten, RepoRow, SnapshotRow
 from hubsync.ports.records import Records
 from hubsync.ports.view import View
 from hubsync.retention.relay import lay_out_again
@@ -53,10 +54,10 @@ def _forget_records(
     now = catalog.find_repo(row.repo)
     for repo in row.names:
         records.drop_hidden(repo, oids)
+        if catalog.find_repo(repo) is None:
+            records.drop_repo(repo)
     if now is not None and now.id == row.id:
-        records.write_repo(record_of(now, catalog.refs(now)))
-    elif now is None:
-        records.drop_repo(row.repo)
+        write_repo(catalog, records, now)
 
 
 def _lay_out_whole(catalog: Catalog, views: Sequence[View], row: RepoRow) -> None:

@@ -165,7 +165,7 @@ def nothing_is_left(app: App, contents: Sequence[Content]) -> Iterator[Violation
     root = app.root
     needed = {blob.digest for blob in app.catalog.all_held()}
     # A publish that was killed leaves a record, whose blobs can be brought back.
-    needed |= needed_by_records(app.catalog, app.records)
+    needed |= needed_by_records(app.catalog, app.records, app.blobs)
     for digest in set(app.blobs.digests()) - needed:
         yield Violation("I7", f"{digest} was left by gc, and nobody needs it")
     may_stay = {f".{one.entry('').want.key}.journal.tmp" for one in contents}

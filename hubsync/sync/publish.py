@@ -6,14 +6,16 @@ wrong.  Where refs point is written after they have moved, from what the catalog
 says then; nothing is acknowledged before.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.leases import Lease
-from hubsync.catalog.rows import Publication, Published, RepoRow, record_of
+from hubsync.catalog.recording import write_repo
+from hubsync.catalog.rows import Publication, Published, RepoRow, SnapshotRow
+from hubsync.model.errors import HubsyncError
 from hubsync.model.record import RevisionRecord
 from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.ports.records import Records
@@ -40,29 +42,72 @@ class Publisher:
         """
         record = replace(record, at=record.at or datetime.now(UTC))
         with self.lock_views():
-            if brought_in or not self.records.holds(record.repo, record.commit.oid):
-                self.records.write_revision(self._revision(record))
-            published = self.catalog.publish(record, lease)
+            recorded = self.records.holds(record.repo, record.commit.oid)
+            if brought_in or not recorded or self._says_more(record):
+                self._write_revision(record)
+            try:
+                published = self.catalog.publish(record, lease)
+            except HubsyncError:
+                if not recorded:
+                    self._withdraw(record)
+                raise
+            if not self.records.holds(record.repo, record.commit.oid):
+                # Another pull of it failed meanwhile, and withdrew the record.
+                self._write_revision(record)
             write_repo(self.catalog, self.records, published.repo)
         return published
 
-    def _revision(self, record: Publication) -> RevisionRecord:
-        row = self.catalog.find_repo(record.repo)
+    def _write_revision(self, record: Publication) -> None:
+        row, known = self._find(record)
+        if row is not None and known is not None:
+            # As it is recorded: what the hub says of it now may be a lie.
+            revision = recorded_revision(self.catalog, row, known)
+            if known.commit.committed_at is None:
+                revision = replace(revision, commit=record.commit)
+            self.records.write_revision(revision)
+            return
+        assert record.at is not None, "publish has set it"
         hub_id = record.info.hub_id if record.info else None
-        recorded_at = record.at
-        if row is not None:
-            hub_id = hub_id or row.hub_id
-            known = self.catalog.resolve(row, record.commit.oid)
-            if known is not None and known.commit.oid == record.commit.oid:
-                recorded_at = known.recorded_at
-        assert recorded_at is not None, "publish has set it"
-        return RevisionRecord(
-            repo=record.repo,
-            hub_id=hub_id,
-            commit=record.commit,
-            recorded_at=recorded_at,
-            entries=self._held(record.entries),
+        self.records.write_revision(
+            RevisionRecord(
+                repo=record.repo,
+                hub_id=hub_id or (row.hub_id if row else None),
+                commit=record.commit,
+                recorded_at=record.at,
+                entries=self._held(record.entries),
+            ),
+            former=_former(record, row),
         )
+
+    def _says_more(self, record: Publication) -> bool:
+        """A commit first met by its bare id gets its title and time later."""
+        known = self._find(record)[1]
+        return bool(
+            known and not known.commit.committed_at and record.commit.committed_at
+        )
+
+    def _withdraw(self, record: Publication) -> None:
+        """Take the record out again, unless somebody else has published it.
+
+        Hidden first, so that whoever publishes it just now finds it missing, or
+        is found in the catalog by us.
+        """
+        repo, oids = record.repo, [record.commit.oid]
+        self.records.hide(repo, oids)
+        # A catalog that cannot be asked: it stays hidden, until gc has asked.
+        with suppress(HubsyncError):
+            if self._find(record)[1] is not None:
+                self.records.unhide(repo, oids)
+            else:
+                self.records.drop_hidden(repo, oids)
+
+    def _find(self, record: Publication) -> tuple[RepoRow | None, SnapshotRow | None]:
+        row = self.catalog.find_repo(record.repo)
+        if row is None:
+            return None, None
+        found = self.catalog.resolve(row, record.commit.oid)
+        is_it = found is not None and found.commit.oid == record.commit.oid
+        return row, found if is_it else None
 
     def _held(self, entries: Sequence[TreeEntry]) -> list[HeldEntry]:
         plain = [entry.git_oid for entry in entries if not entry.lfs]
@@ -75,6 +120,51 @@ class Publisher:
         return found
 
 
-def write_repo(catalog: Catalog, records: Records, row: RepoRow) -> None:
-    """Write down what the catalog says of the repo now, if that has changed."""
-    records.write_repo(record_of(row, catalog.refs(row)))
+def _former(record: Publication, row: RepoRow | None) -> str | None:
+    """The name under which the repo has been recorded, if it is another."""
+    name = row.repo.name if row else record.alias
+    return None if name == record.repo.name else name
+
+
+def recorded_revision(
+    catalog: Catalog, row: RepoRow, snapshot: SnapshotRow
+) -> RevisionRecord:
+    """The record of a commit that the catalog has."""
+    return RevisionRecord(
+        repo=row.repo,
+        hub_id=row.hub_id,
+        commit=snapshot.commit,
+        recorded_at=snapshot.recorded_at,
+        entries=[
+            replace(one, digest=one.digest or one.entry.lfs)
+            for one in catalog.entries(snapshot)
+        ],
+    )
+
+
+def unrecorded(
+    catalog: Catalog, records: Records
+) -> Iterator[tuple[RepoRow, SnapshotRow]]:
+    """Commits of the catalog without a record of their own.
+
+    A hubsync that kept no records yet has recorded them, or one was deleted.
+    """
+    for row in catalog.repos():
+        for snapshot in catalog.snapshots(row):
+            oid = snapshot.commit.oid
+            if not any(records.holds(repo, oid) for repo in row.names):
+                yield row, snapshot
+
+
+def write_missing(catalog: Catalog, records: Records) -> int:
+    """Give every commit of the catalog a record, and every repo; how many commits.
+
+    Hold the views' lock, so that nobody forgets one meanwhile.
+    """
+    count = 0
+    for row, snapshot in unrecorded(catalog, records):
+        records.write_revision(recorded_revision(catalog, row, snapshot))
+        count += 1
+    for row in catalog.repos():
+        write_repo(catalog, records, row)
+    return count

@@ -2,28 +2,26 @@
 
 Records say which commits there are, what is in them and where refs point; the
 store says which bytes are held.  What only the catalog knew is lost: the log of
-where refs pointed before.
+where refs pointed before, and when an unchanged repo was asked for last.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from hubsync.catalog.bulk import chunks
 from hubsync.catalog.catalog import Catalog
-from hubsync.catalog.rows import Publication
-from hubsync.model.digest import Digest, GitOid, git_header
+from hubsync.catalog.recording import write_repo
+from hubsync.catalog.restore import Restored
+from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import HubsyncError
 from hubsync.model.record import RecordDamagedError, RepoRecord, RevisionRecord
-from hubsync.model.repo import RepoId, RepoType
-from hubsync.model.revision import RefName
-from hubsync.model.snapshot import HeldEntry, RepoInfo
-from hubsync.model.units import MIB
+from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobStore, HeldBlob
 from hubsync.ports.records import Records
+from hubsync.sync.owners import Owned, Where, owners
+from hubsync.sync.strays import identify, is_what_it_says
 
-RECORD_ROWS = 10_000  # blobs written down in one transaction
+BATCH_FILES = 20_000  # in one transaction
+BATCH_COMMITS = 200
 
 
 @dataclass(slots=True)
@@ -47,174 +45,212 @@ def rebuild(
     only_unknown: bool = False,
     note: Callable[[str], None],
 ) -> RebuildReport:
-    """Write everything that *records* know into *catalog*.
+    """Write everything that *records* know into *catalog*; have the store alone.
 
-    With *only_unknown* what it has already stays as it is, refs included.
-    A record that cannot be read is named in the report and left out.
+    With *only_unknown* what it has already stays as it is: of refs, those move
+    that are to point to something it did not have.  A record that cannot be read
+    is named in the report and left out.
     """
-    work = _Rebuild(catalog, blobs, RebuildReport(), note)
-    known = frozenset(catalog.commit_names() if only_unknown else ())
-    repos, revisions = _read_all(records, known, work.report.problems)
-    work.record_held(revisions)
-    for owner, its in _by_owner(repos, revisions).items():
-        work.publish_repo(owner, its, keep_refs=only_unknown)
+    work = _Rebuild(catalog, blobs, records, RebuildReport(), note)
+    found = owners(records, work.report.problems)
+    for owned in found:
+        work.restore_repo(owned, only_unknown=only_unknown)
+    work.find_unnamed()
+    for owned in found:
+        row = catalog.find_repo(owned.repo.repo)
+        if row is not None:
+            write_repo(catalog, records, row)
     return work.report
 
 
-def needed_by_records(catalog: Catalog, records: Records) -> frozenset[Digest]:
-    """Digests that records of commits name which the catalog does not have."""
-    known = set(catalog.commit_names())
-    found: set[Digest] = set()
-    for repo, oid in records.commits():
-        if (repo.upstream, repo.repo_type, oid) not in known:
-            record = records.read_revision(repo, oid)
-            found.update(one.digest for one in record.entries if one.digest)
-    return frozenset(found)
-
-
-def settle_forgotten(catalog: Catalog, records: Records) -> None:
-    """Finish what a `forget` that was killed half-way left hidden."""
-    known = set(catalog.commit_names())
-    for repo, oid in list(records.hidden()):
-        if (repo.upstream, repo.repo_type, oid) in known:
-            records.unhide(repo, [oid])
-        else:
-            records.drop_hidden(repo, [oid])
-
-
-def _read_all(
-    records: Records, known: AbstractSet[tuple[str, RepoType, str]], problems: list[str]
-) -> tuple[list[RepoRecord], list[RevisionRecord]]:
-    revisions = []
-    for repo, oid in records.commits():
-        if (repo.upstream, repo.repo_type, oid) in known:
-            continue
-        try:
-            revisions.append(records.read_revision(repo, oid))
-        except (RecordDamagedError, HubsyncError) as error:
-            problems.append(str(error))
-    return list(records.repos()), revisions
-
-
-def _by_owner(
-    repos: Iterable[RepoRecord], revisions: Iterable[RevisionRecord]
-) -> dict[RepoId, tuple[RepoRecord, list[RevisionRecord]]]:
-    """Whose each revision is: by the hub's id, which survives a rename."""
-    by_id: dict[tuple[object, ...], RepoRecord] = {}
-    by_name: dict[RepoId, RepoRecord] = {}
-    for repo in repos:
-        kind = (repo.repo.upstream, repo.repo.repo_type)
-        by_name[repo.repo] = repo
-        if repo.hub_id is not None:
-            # The record under the present name has the former ones as aliases.
-            other = by_id.get((*kind, repo.hub_id))
-            if other is None or other.repo.name in repo.aliases:
-                by_id[(*kind, repo.hub_id)] = repo
-    found: dict[RepoId, tuple[RepoRecord, list[RevisionRecord]]] = {}
-    for one in revisions:
-        kind = (one.repo.upstream, one.repo.repo_type)
-        owner = by_id.get((*kind, one.hub_id)) or by_name[one.repo]
-        found.setdefault(owner.repo, (owner, []))[1].append(one)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Rebuild:
     """One run."""
 
     catalog: Catalog
     blobs: BlobStore
+    records: Records
     report: RebuildReport
     note: Callable[[str], None]
+    seen: set[str] = field(default_factory=set)  # blobs looked for, by any name
+    held: set[str] = field(default_factory=set)  # hex of those that are there
+    unnamed: dict[GitOid, int] = field(default_factory=dict)  # plain, to be found
 
-    def record_held(self, revisions: Iterable[RevisionRecord]) -> None:
-        """Write down which blobs of *revisions* the store has."""
-        entries = {}
-        for revision in revisions:
-            for one in revision.entries:
-                entries[one.entry.lfs or one.entry.git_oid] = one
-        held = {blob.digest: blob for blob in self._named(entries.values())}
-        there = set(self.blobs.digests())
-        unknown = there - held.keys()
-        wanted = {
-            one.entry.git_oid
-            for one in entries.values()
-            if not one.entry.lfs and (not one.digest or one.digest not in there)
-        }
-        if wanted and unknown:
-            self.note(f"reading {len(unknown)} blobs that no record knows")
-            for digest in sorted(unknown):
-                if blob := self._identify(digest, wanted):
-                    held[digest] = blob
-        for batch in chunks(held.values(), RECORD_ROWS):
-            self.catalog.record_blobs(batch)
-        self.report.blobs = len(held)
-        self.report.bytes = sum(blob.size_bytes for blob in held.values())
-
-    def _named(self, entries: Iterable[HeldEntry]) -> Iterable[HeldBlob]:
-        for one in entries:
-            size, digest = one.entry.size_bytes, one.digest
-            if digest is None or not self.blobs.has(digest):
-                continue
-            if not self.blobs.has(digest, size):
+    def restore_repo(self, owned: Owned, *, only_unknown: bool) -> None:
+        repo = owned.repo
+        row = self.catalog.find_repo(repo.repo) if only_unknown else None
+        known = set(self.catalog.commit_order(row)) if row else set()
+        there = {one.name for one in self.catalog.refs(row)} if row else set()
+        new = {oid: at for oid, at in owned.commits.items() if oid not in known}
+        if row is not None and not new:
+            return
+        done: set[str] = set()
+        for batch in self._batches(new):
+            done |= self._restore(repo, batch)
+        refs = {}
+        for name, oid in repo.refs.items():
+            if oid in done or (oid in known and name not in there):
+                refs[name] = oid
+            elif oid not in known:
                 self.report.problems.append(
-                    f"{digest} is not {size} bytes long, as {one.entry.path} should be"
+                    f"{repo.repo}: {name} points to {oid[:10]}, which has no record"
                 )
-                continue
-            yield HeldBlob(digest, size, None if one.entry.lfs else one.entry.git_oid)
-
-    def _identify(self, digest: Digest, wanted: set[GitOid]) -> HeldBlob | None:
-        """*digest* as the plain file it is, if it is one of *wanted*."""
-        self.report.hashed += 1
-        with self.blobs.open(digest) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            sha1 = hashlib.sha1(git_header(size))  # noqa: S324 - git's choice
-            while block := file.read(MIB):
-                sha1.update(block)
-        oid = GitOid(sha1.hexdigest())
-        return HeldBlob(digest, size, oid) if oid in wanted else None
-
-    def publish_repo(
-        self,
-        owner: RepoId,
-        its: tuple[RepoRecord, list[RevisionRecord]],
-        *,
-        keep_refs: bool,
-    ) -> None:
-        record, revisions = its
-        revisions.sort(key=lambda one: (one.recorded_at, one.commit.oid))
-        recorded = {one.commit.oid for one in revisions}
-        refs: Mapping[RefName, str] = record.refs
-        if keep_refs and (row := self.catalog.find_repo(owner)):
-            there = {ref.name for ref in self.catalog.refs(row)}
-            refs = {name: oid for name, oid in refs.items() if name not in there}
-        for one in revisions:
-            mine = [name for name, oid in refs.items() if oid == one.commit.oid]
-            self._publish(record, one, mine)
-            self.report.commits += 1
-            self.report.refs += len(mine)
-        for name, oid in refs.items():
-            if oid not in recorded and not keep_refs:
-                self.report.problems.append(
-                    f"{owner}: {name.full} points to {oid[:10]}, which has no record"
-                )
+        self.catalog.restore(repo, (), refs)
         self.report.repos += 1
+        self.report.commits += len(done)
+        self.report.refs += len(refs)
 
-    def _publish(
-        self, record: RepoRecord, one: RevisionRecord, refs: list[RefName]
-    ) -> None:
-        info = RepoInfo(record.repo, record.hub_id, record.card)
-        for alias in (None, *record.aliases):
-            self.catalog.publish(
-                Publication(
-                    repo=record.repo,
-                    info=info,
-                    commit=one.commit,
-                    entries=[held.entry for held in one.entries],
-                    refs=refs,
-                    alias=alias,
-                    accept_new_identity=True,
-                    at=one.recorded_at,
+    def _batches(self, commits: Mapping[str, Where]) -> Iterator[list[Restored]]:
+        batch: list[Restored] = []
+        files = 0
+        for oid, where in commits.items():
+            try:
+                revision = where.revision or self.records.read_revision(
+                    where.folder, oid
                 )
+            except HubsyncError as error:
+                self.report.problems.append(str(error))
+                continue
+            batch.append(self._look(revision))
+            files += len(revision.entries)
+            if files >= BATCH_FILES or len(batch) >= BATCH_COMMITS:
+                yield batch
+                batch, files = [], 0
+        if batch:
+            yield batch
+
+    def _restore(self, repo: RepoRecord, batch: Sequence[Restored]) -> set[str]:
+        """The commits of *batch* that were recorded."""
+        try:
+            self.catalog.restore(repo, batch, {})
+        except HubsyncError as error:
+            if len(batch) == 1:
+                oid = batch[0].revision.commit.oid
+                self.report.problems.append(f"{repo.repo}@{oid[:10]}: {error}")
+                return set()
+            done: set[str] = set()
+            for one in batch:
+                done |= self._restore(repo, [one])
+            return done
+        return {one.revision.commit.oid for one in batch}
+
+    def _look(self, revision: RevisionRecord) -> Restored:
+        """Which blobs of *revision* the store has, of those not looked for yet."""
+        found: list[HeldBlob] = []
+        entries = list(revision.entries)
+        for index, one in enumerate(entries):
+            entry, digest = one.entry, one.digest
+            name = digest.hex if entry.lfs and digest else entry.git_oid.hex
+            if name in self.seen:
+                continue
+            if digest is None:
+                self.unnamed[entry.git_oid] = entry.size_bytes
+                continue
+            self.seen.add(name)
+            if self.blobs.has(digest, entry.size_bytes):
+                git_oid = None if entry.lfs else entry.git_oid
+                found.append(self._holds(digest, entry.size_bytes, git_oid))
+            elif self.blobs.has(digest):
+                size_bytes = self._true_size(one)
+                if size_bytes is not None:
+                    entry = replace(entry, size_bytes=size_bytes)
+                    entries[index] = HeldEntry(entry, digest)
+                    found.append(self._holds(digest, size_bytes, None))
+            elif not entry.lfs:
+                self.unnamed[entry.git_oid] = entry.size_bytes
+        return Restored(replace(revision, entries=entries), found)
+
+    def _holds(
+        self, digest: Digest, size_bytes: int, git_oid: GitOid | None
+    ) -> HeldBlob:
+        if digest.hex not in self.held:
+            self.held.add(digest.hex)
+            self.report.blobs += 1
+            self.report.bytes += size_bytes
+        return HeldBlob(digest, size_bytes, git_oid)
+
+    def _true_size(self, one: HeldEntry) -> int | None:
+        """How long the blob is when the listing was wrong; None: it is damaged."""
+        assert one.digest is not None, "it was looked for"
+        size_bytes = is_what_it_says(self.blobs, one.digest)
+        if size_bytes is None or not one.entry.lfs:
+            self.report.problems.append(
+                f"{one.digest} is not {one.entry.size_bytes} bytes long, as "
+                f"{one.entry.path} should be: pull it again"
             )
+            return None
+        return size_bytes
+
+    def find_unnamed(self) -> None:
+        """Plain files that came in after the records of their commits were written."""
+        wanted = {oid: n for oid, n in self.unnamed.items() if oid.hex not in self.seen}
+        if not wanted:
+            return
+        unknown = (one for one in self.blobs.digests() if one.hex not in self.held)
+        found = []
+        for digest in unknown:
+            blob, was_read = identify(self.blobs, digest, wanted)
+            self.report.hashed += was_read
+            if blob is not None:
+                found.append(self._holds(digest, blob.size_bytes, blob.git_oid))
+        self.catalog.record_blobs(found)
+
+
+def needed_by_records(
+    catalog: Catalog, records: Records, blobs: BlobStore
+) -> frozenset[Digest]:
+    """Blobs that records name which the catalog knows nothing of.
+
+    It may be an old catalog, put back.
+
+    Raises:
+        RecordDamagedError: such a record cannot be read.
+    """
+    found: set[Digest] = set()
+    unnamed: dict[GitOid, int] = {}
+    for revision in unknown_to(catalog, records):
+        for one in revision.entries:
+            if one.digest is not None:
+                found.add(one.digest)
+            else:
+                unnamed[one.entry.git_oid] = one.entry.size_bytes
+    for oid in catalog.held_by_git_oid(unnamed):
+        del unnamed[oid]
+    if unnamed:
+        for digest in blobs.digests():
+            if digest not in found and identify(blobs, digest, unnamed)[0]:
+                found.add(digest)
+    return frozenset(found)
+
+
+def unknown_to(catalog: Catalog, records: Records) -> Iterator[RevisionRecord]:
+    """Records of commits that the catalog does not have.
+
+    Raises:
+        RecordDamagedError: one of them cannot be read.
+    """
+    known = set(catalog.commit_names())
+    for folder in records.folders():
+        repo = folder.repo
+        for oid in folder.commits:
+            if isinstance(repo, RepoRecord):
+                kind = (repo.repo.upstream, repo.repo.repo_type)
+                if (*kind, oid) in known:
+                    continue
+            revision = records.read_revision(folder, oid)
+            kind = (revision.repo.upstream, revision.repo.repo_type)
+            if (*kind, oid) not in known:
+                yield revision
+
+
+def settle_forgotten(catalog: Catalog, records: Records) -> None:
+    """Finish what a `forget` that was killed half-way left hidden."""
+    known = set(catalog.commit_names())
+    for folder in list(records.folders()):
+        repo = folder.repo
+        if isinstance(repo, RecordDamagedError):
+            continue  # whose they are has to be known first
+        kind = (repo.repo.upstream, repo.repo.repo_type)
+        gone = [oid for oid in folder.hidden if (*kind, oid) not in known]
+        records.unhide(repo.repo, [oid for oid in folder.hidden if oid not in gone])
+        records.drop_hidden(repo.repo, gone)

@@ -2,15 +2,16 @@
 
 ::
 
-    {"format": 1, "repo": "hf:models/org/name", "hub_id": …, "commit": {…},
-     "recorded_at": "2026-01-02T03:04:05+00:00",
+    {"format": 1, "upstream": …, "repo_type": …, "name": …, "hub_id": …,
+     "commit": {…}, "recorded_at": "2026-01-02T03:04:05+00:00",
      "entries": [[path, size, git_oid, lfs | null, sha256 | null], …]}
 """
 
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,11 +19,17 @@ from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import HubsyncError
 from hubsync.model.paths import check_path
 from hubsync.model.record import RecordDamagedError, RepoRecord, RevisionRecord
-from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.repo import RepoId, RepoType, check_name
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, HeldEntry, TreeEntry
 
 FORMAT = 1
+
+# Most paths, told at once; the others are looked at one by one.
+_PLAIN_PATH = re.compile(
+    r"(?:(?!\.{1,2}/)[A-Za-z0-9_. +=@-]{1,255}/){0,12}"
+    r"(?!\.{1,2}\Z)[A-Za-z0-9_. +=@-]{1,255}"
+)
 
 # What reading somebody else's bytes as ours may end in.
 _NOT_OURS = (
@@ -34,7 +41,6 @@ _NOT_OURS = (
 def emit_revision(record: RevisionRecord) -> bytes:
     """The same record gives the same bytes."""
     commit = record.commit
-    when = commit.committed_at
     entries = sorted(record.entries, key=lambda one: one.entry.path)
     return gzip.compress(
         _dump(
@@ -46,9 +52,9 @@ def emit_revision(record: RevisionRecord) -> bytes:
                     "title": commit.title,
                     "message": commit.message,
                     "authors": list(commit.authors),
-                    "committed_at": when.isoformat() if when else None,
+                    "committed_at": _emit_time(commit.committed_at),
                 },
-                "recorded_at": record.recorded_at.astimezone(UTC).isoformat(),
+                "recorded_at": _emit_time(record.recorded_at),
                 "entries": [_entry(one) for one in entries],
             }
         ),
@@ -66,7 +72,7 @@ def parse_revision(data: bytes, where: str) -> RevisionRecord:
     try:
         value = _load(gzip.decompress(data))
         repo, hub_id = _read_identity(value)
-        commit, when = value["commit"], value["commit"]["committed_at"]
+        commit = value["commit"]
         return RevisionRecord(
             repo=repo,
             hub_id=hub_id,
@@ -75,10 +81,10 @@ def parse_revision(data: bytes, where: str) -> RevisionRecord:
                 title=str(commit["title"]),
                 message=str(commit["message"]),
                 authors=tuple(map(str, commit["authors"])),
-                committed_at=datetime.fromisoformat(when) if when else None,
+                committed_at=_read_time(commit["committed_at"]),
             ),
-            recorded_at=datetime.fromisoformat(value["recorded_at"]),
-            entries=tuple(_read_entry(*row) for row in value["entries"]),
+            recorded_at=_require_time(value["recorded_at"]),
+            entries=_read_entries(value["entries"]),
         )
     except _NOT_OURS as error:
         raise _damaged(where, error) from error
@@ -93,6 +99,8 @@ def emit_repo(record: RepoRecord) -> bytes:
             "aliases": sorted(record.aliases),
             "refs": {ref.full: oid for ref, oid in record.refs.items()},
             "card": dict(record.card),
+            "commits": list(record.commits),
+            "recorded_at": _emit_time(record.recorded_at),
         }
     )
 
@@ -109,9 +117,11 @@ def parse_repo_record(data: bytes, where: str) -> RepoRecord:
         return RepoRecord(
             repo=repo,
             hub_id=hub_id,
-            aliases=tuple(map(str, value["aliases"])),
+            aliases=tuple(check_name(name) for name in value["aliases"]),
             refs={RefName(n): GitOid(o).hex for n, o in value["refs"].items()},
-            card=value["card"],
+            card=dict(value["card"]),
+            commits=tuple(GitOid(oid).hex for oid in value["commits"]),
+            recorded_at=_read_time(value["recorded_at"]),
         )
     except _NOT_OURS as error:
         raise _damaged(where, error) from error
@@ -150,13 +160,35 @@ def _entry(one: HeldEntry) -> list[object]:
     return [entry.path, entry.size_bytes, entry.git_oid.hex, lfs, sha256]
 
 
+def _read_entries(rows: Sequence[Sequence[Any]]) -> tuple[HeldEntry, ...]:
+    for row in rows:
+        if not _PLAIN_PATH.fullmatch(row[0]):
+            check_path(row[0])
+    return tuple(_read_entry(*row) for row in rows)
+
+
 def _read_entry(
     path: str, size_bytes: int, git_oid: str, lfs: str | None, sha256: str | None
 ) -> HeldEntry:
-    check_path(path)
     digest = Digest(lfs) if lfs else None
     entry = TreeEntry(path, int(size_bytes), GitOid(git_oid), digest)
     return HeldEntry(entry, digest or (Digest(sha256) if sha256 else None))
+
+
+def _emit_time(when: datetime | None) -> str | None:
+    return None if when is None else when.astimezone(UTC).isoformat()
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return None if text is None else _require_time(text)
+
+
+def _require_time(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        message = f"the time {text} has no zone"
+        raise ValueError(message)
+    return when
 
 
 def _dump(value: object) -> bytes:

@@ -257,7 +257,7 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
     while True:
         with site.root.lock_views(VIEWS_WAIT_S):
             settle_forgotten(site.catalog, site.records)
-            also_needed = needed_by_records(site.catalog, site.records)
+            also_needed = needed_by_records(site.catalog, site.records, site.blobs)
         collect(
             site.catalog,
             site.blobs,

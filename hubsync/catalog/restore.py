@@ -1,0 +1,162 @@
+"""Commits written down again, many in one transaction: `hubsync db rebuild`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, true
+
+from hubsync.catalog import leases, trees
+from hubsync.catalog.blobs import record_held
+from hubsync.catalog.bulk import chunks, insert
+from hubsync.catalog.refs import move_refs
+from hubsync.catalog.repos import record_repo
+from hubsync.catalog.rows import Publication
+from hubsync.catalog.tables import blobs, commits, repo_aliases, repos
+from hubsync.model.record import RepoRecord, RevisionRecord
+from hubsync.model.revision import RefName
+from hubsync.model.snapshot import Commit, RepoInfo
+from hubsync.ports.blobs import HeldBlob
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """One commit, with those of its blobs that are held."""
+
+    revision: RevisionRecord
+    held: Sequence[HeldBlob]
+
+
+def restore(
+    connection: Connection,
+    record: RepoRecord,
+    batch: Sequence[Restored],
+    refs: Mapping[RefName, str],
+    now: datetime,
+) -> None:
+    """Record the repo, the commits of *batch* after those it has, then the *refs*.
+
+    Nothing is compared: the records are our own.  Blobs count as recorded *now*.
+    """
+    leases.keep_gc_out(connection)
+    synced_at = connection.scalar(
+        select(repos.c.last_synced_at).where(
+            repos.c.upstream == record.repo.upstream,
+            repos.c.repo_type == record.repo.repo_type.value,
+            repos.c.name == record.repo.name,
+        )
+    )
+    repo_id = _restore_repo(connection, record, now)
+    newest = select(func.coalesce(func.max(commits.c.seq), 0))
+    seq = connection.scalar(newest.where(commits.c.repo_id == repo_id)) or 0
+    before = trees.current(connection, repo_id)
+    for one in batch:
+        seq += 1
+        _restore_held(connection, one.held, now)
+        tree = trees.tree_of([held.entry for held in one.revision.entries])
+        trees.write_tree(connection, repo_id, seq, tree, now, before=before)
+        _restore_commit(connection, repo_id, seq, one.revision, tree)
+    _restore_refs(connection, repo_id, refs)
+    _restore_times(connection, repo_id, record.recorded_at, synced_at)
+
+
+def _restore_held(
+    connection: Connection, held: Sequence[HeldBlob], now: datetime
+) -> None:
+    """As `blobs.record_held`, for many of which hardly any is known."""
+    names = {f"git:{one.git_oid}": one for one in held if one.git_oid}
+    names |= {f"sha256:{one.digest.hex}": one for one in held}
+    wanted = select(blobs.c.key).where(blobs.c.held != true())
+    waiting: set[str] = set()
+    for chunk in chunks(names):
+        waiting.update(connection.scalars(wanted.where(blobs.c.key.in_(chunk))))
+    rows = [
+        {
+            "key": key,
+            "size": names[key].size_bytes,
+            "sha256": names[key].digest.hex,
+            "held": True,
+            "recorded_at": now,
+        }
+        for key in sorted(names.keys() - waiting)
+    ]
+    insert(connection, blobs, rows, keep_existing=True)
+    record_held(connection, list({names[key] for key in waiting}), now)
+
+
+def _restore_repo(connection: Connection, record: RepoRecord, now: datetime) -> int:
+    repo_id = record_repo(
+        connection,
+        Publication(
+            repo=record.repo,
+            info=RepoInfo(record.repo, record.hub_id, record.card),
+            commit=Commit(""),
+            entries=(),
+            refs=(),
+            accept_new_identity=True,
+        ),
+        now,
+    )
+    rows = [
+        {
+            "repo_id": repo_id,
+            "name": name,
+            "name_folded": name.casefold(),
+            "recorded_at": now,
+        }
+        for name in record.aliases
+    ]
+    insert(connection, repo_aliases, rows, keep_existing=True)
+    return repo_id
+
+
+def _restore_commit(
+    connection: Connection,
+    repo_id: int,
+    seq: int,
+    revision: RevisionRecord,
+    tree: trees.Tree,
+) -> None:
+    commit = revision.commit
+    connection.execute(
+        commits.insert().values(
+            repo_id=repo_id,
+            seq=seq,
+            oid=commit.oid,
+            title=commit.title,
+            message=commit.message,
+            authors=list(commit.authors),
+            committed_at=commit.committed_at,
+            recorded_at=revision.recorded_at,
+            files=len(tree),
+            bytes=sum(entry.size_bytes for entry in tree.values()),
+        )
+    )
+
+
+def _restore_refs(
+    connection: Connection, repo_id: int, refs: Mapping[RefName, str]
+) -> None:
+    for name, oid in refs.items():
+        row = connection.execute(
+            select(commits.c.id, commits.c.recorded_at).where(
+                commits.c.repo_id == repo_id, commits.c.oid == oid
+            )
+        ).one()
+        move_refs(connection, repo_id, (row.id, oid), [name], row.recorded_at)
+
+
+def _restore_times(
+    connection: Connection,
+    repo_id: int,
+    recorded_at: datetime | None,
+    synced_at: datetime | None,
+) -> None:
+    """When the repo was asked for last is not recorded; its newest commit is."""
+    mine = commits.c.repo_id == repo_id
+    newest = connection.scalar(select(func.max(commits.c.recorded_at)).where(mine))
+    seen = [at for at in (synced_at, newest) if at is not None]
+    times = {"recorded_at": recorded_at, "last_synced_at": max(seen, default=None)}
+    known = {column: at for column, at in times.items() if at is not None}
+    if known:
+        connection.execute(repos.update().where(repos.c.id == repo_id).values(known))
