@@ -47,7 +47,7 @@ class Spans:
         found = []
         at = 0
         for start, stop in self:
-            if start > at:
+            if min(start, size_bytes) > at:
                 found.append((at, min(start, size_bytes)))
             at = stop
         if at < size_bytes:

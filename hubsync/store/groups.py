@@ -41,7 +41,8 @@ def publish(shelf: Shelf, ingests: Sequence[LocalIngest]) -> None:
 
 def _sync(ingests: Sequence[LocalIngest]) -> None:
     try:
-        sync_files([ingest.fileno() for ingest in ingests])
+        with ExitStack() as stack:
+            sync_files([stack.enter_context(one.opened()) for one in ingests])
     except OSError as error:
         # The kernel may have dropped the dirty pages: a second fsync would say
         # yes to bytes that are gone.  Never retry; start over.

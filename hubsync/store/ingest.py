@@ -4,16 +4,20 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hubsync.model.digest import Descriptor
+from hubsync.model.errors import HubsyncError
 from hubsync.model.spans import Span, Spans
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, Block, HeldBlob
-from hubsync.store.disk import check_room, explain, explained, is_out_of_room
+from hubsync.store.disk import explain, explained, is_out_of_room
+from hubsync.store.handle import Handle
 from hubsync.store.hashing import BlobHash
 from hubsync.store.journal import Journal, journal_of, read_journal
 from hubsync.store.lock import is_still, open_locked, open_locked_now
+from hubsync.store.room import Room
 from hubsync.store.shelf import Shelf
 
 ROOM_CHECK_BYTES = 64 * MIB
@@ -30,30 +34,30 @@ class LocalIngest:
     head, so what a crash did to them is found at the latest by `verify`.
     """
 
-    def __init__(
-        self, shelf: Shelf, want: Descriptor, fd: int, reserve_bytes: int
-    ) -> None:
-        self._shelf, self._want, self._fd = shelf, want, fd
-        self._reserve_bytes = reserve_bytes
+    def __init__(self, shelf: Shelf, want: Descriptor, fd: int, room: Room) -> None:
+        self._shelf, self._want, self._room = shelf, want, room
+        self._file = Handle(fd)
         self._path = shelf.root.partial / want.key
         self._has_journal = True  # until it is known that there is none on disk
         self._there = Spans()
         self._journal: Journal | None = None
-        self._noting = threading.Lock()  # _there, _journal, _unchecked
+        # _there, _journal, _promised, _unchecked.  Taken after _hashing, if both.
+        self._noting = threading.Lock()
         self._hashing = threading.Lock()  # _hash
+        self._promised_bytes = 0  # of the room, for what is not there yet
         self._unchecked = 0
         self._hash = BlobHash(want)
         self._verified: HeldBlob | None = None
 
     @classmethod
     def open(
-        cls, shelf: Shelf, want: Descriptor, reserve_bytes: int, *, wait: bool = True
+        cls, shelf: Shelf, want: Descriptor, room: Room, *, wait: bool = True
     ) -> "LocalIngest | None":
         """Lock the partial of *want*, waiting for whoever has it, or not (None)."""
         path = shelf.root.partial / want.key
         with explained(path):
             fd = open_locked(path) if wait else open_locked_now(path)
-        return None if fd is None else cls(shelf, want, fd, reserve_bytes)
+        return None if fd is None else cls(shelf, want, fd, room)
 
     @property
     def want(self) -> Descriptor:
@@ -61,56 +65,77 @@ class LocalIngest:
 
     @property
     def offset(self) -> int:
-        return self._there.reach
+        with self._noting:
+            return self._there.reach
 
     @property
     def path(self) -> Path:
         """The partial, which nobody may touch while this is open."""
         return self._path
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the partial has no byte worth keeping."""
+        with self._file.use() as fd:
+            return not os.fstat(fd).st_size
+
     def missing(self) -> list[Span]:
         with self._noting:
             return self._there.missing(self._want.size_bytes)
 
     def resume(self) -> None:
-        """Take up what an earlier ingest wrote."""
-        with explained(self._path):
-            length = os.fstat(self._fd).st_size
-            if not length:
+        """Take up what an earlier ingest wrote, and have room for the rest.
+
+        Raises:
+            NoRoomError: it would not fit.
+        """
+        with self._file.use() as fd, explained(self._path):
+            self._take_up(fd, os.fstat(fd).st_size)
+        self._promise_rest()
+
+    def _take_up(self, fd: int, length: int) -> None:
+        if not length:
+            with self._noting:
                 self._drop_journal()
-                return
-            there = read_journal(journal_of(self._path))
-            if there is None:
-                self._has_journal = False
-                there = Spans([(0, length)])
-            if max(length, there.end) > self._want.size_bytes or there.end > length:
-                self.restart()
-                return
-            self._there = there
-            if self._has_journal:
-                # Durable from here on, or a new journal would promise less than
-                # the one that it replaces.
-                self._sync(os.fdatasync)
-                self._journal = Journal(journal_of(self._path), there, there)
+            return
+        there = read_journal(journal_of(self._path))
+        if there is None:
+            self._has_journal = False
+            there = Spans([(0, length)])
+        if max(length, there.end) > self._want.size_bytes or there.end > length:
+            self.restart()
+            return
+        self._there = there
+        if self._has_journal:
+            # It may have died before it came to that; see `_prepare`.
+            os.ftruncate(fd, self._want.size_bytes)
+            # Durable from here on, or a new journal would promise less than
+            # the one that it replaces.
+            self._sync(fd, os.fdatasync)
+            self._journal = Journal(journal_of(self._path), there, there)
+
+    def _promise_rest(self) -> None:
+        with self._noting:
+            self._room.settle(self._promised_bytes)
+            self._promised_bytes = 0
+            rest_bytes = self._want.size_bytes - self._there.total
+            self._room.promise(rest_bytes)
+            self._promised_bytes = rest_bytes
 
     def write(self, block: Block | Sequence[Block], at: int | None = None) -> None:
         """As `Ingest.write`."""
-        self._require_open()
-        blocks = [block] if isinstance(block, Block) else list(block)
-        size = sum(len(one) for one in blocks)
-        start = self.offset if at is None else at
-        if start + size > self._want.size_bytes:
-            raise self.reject("more bytes than that", start + size)
-        self._check_room(size)
-        self._prepare(start)
-        self._pwrite(blocks, start)
-        with self._noting:
-            self._there.add(start, start + size)
-            if self._journal is not None:
-                with explained(self._path):
-                    self._journal.note(start, start + size)
-        if at is None or self._want.size_bytes <= HASH_INLINE_BYTES:
-            self._hash_inline(blocks, start)
+        with self._file.use() as fd:
+            blocks = [block] if isinstance(block, Block) else list(block)
+            size = sum(len(one) for one in blocks)
+            start = self.offset if at is None else at
+            if start + size > self._want.size_bytes:
+                raise self.reject("more bytes than that", start + size)
+            self._check_room(size)
+            self._prepare(fd, start)
+            self._pwrite(fd, blocks, start)
+            self._note(start, start + size)
+            if at is None or self._want.size_bytes <= HASH_INLINE_BYTES:
+                self._hash_inline(blocks, start)
 
     def hash_ahead(self, bytes_max: int) -> int:
         """As `Ingest.hash_ahead`."""
@@ -123,19 +148,18 @@ class LocalIngest:
 
     def checkpoint(self) -> None:
         """As `Ingest.checkpoint`."""
-        self._require_open()
-        with self._noting:
-            durable = Spans(self._there)
-        self._sync(os.fdatasync)
-        with self._noting, explained(self._path):
-            if self._journal is not None:
-                self._journal.close()
-                path = journal_of(self._path)
-                self._journal = Journal(path, self._there, durable)
+        with self._file.use() as fd:
+            with self._noting:
+                durable = Spans(self._there)
+            self._sync(fd, os.fdatasync)
+            with self._noting, explained(self._path):
+                if self._journal is not None:
+                    self._journal.close()
+                    path = journal_of(self._path)
+                    self._journal = Journal(path, self._there, durable)
 
     def verify(self) -> HeldBlob:
         """As `Ingest.verify`."""
-        self._require_open()
         with self._hashing:
             self._read_on(self._want.size_bytes)
         digest, oid = self._hash.digest, self._hash.git_oid
@@ -155,26 +179,30 @@ class LocalIngest:
         """As `Ingest.complete`."""
         held = self.verify()
         try:
-            self._sync(os.fsync)
+            with self._file.use() as fd:
+                self._sync(fd, os.fsync)
             with explained(self._path):
                 self._shelf.make_durable({held.digest: self.put()})
         finally:
             self.abort()
         return held
 
-    def fileno(self) -> int:
-        self._require_open()
-        return self._fd
+    def opened(self) -> AbstractContextManager[int]:
+        """The descriptor, for as long as this lasts."""
+        return self._file.use()
 
     def put(self) -> bool:
         """Give the synced file its final name, as `Shelf.put`."""
         assert self._verified, "only what was verified is published"
-        os.fchmod(self._fd, BLOB_MODE)
-        # Before the rename: a journal without its partial would speak for the
-        # next partial of that name.  All bytes are there, so the length will do.
-        self._drop_journal()
-        digest, size_bytes = self._verified.digest, self._want.size_bytes
-        return self._shelf.put(self._path, digest, size_bytes)
+        with self._file.use() as fd:
+            os.fchmod(fd, BLOB_MODE)
+            with self._noting:
+                # Before the rename: a journal without its partial would speak for
+                # the next partial of that name.  All bytes are there, so the
+                # length will do.
+                self._drop_journal()
+            digest, size_bytes = self._verified.digest, self._want.size_bytes
+            return self._shelf.put(self._path, digest, size_bytes)
 
     @property
     def verified(self) -> HeldBlob | None:
@@ -183,92 +211,109 @@ class LocalIngest:
 
     def restart(self) -> None:
         """As `Ingest.restart`."""
-        self._require_open()
-        with explained(self._path):
-            # The journal first: it must not speak of bytes that are gone.
-            self._drop_journal()
-            os.ftruncate(self._fd, 0)
-        self._there = Spans()
-        self._hash = BlobHash(self._want)
-        self._verified = None
+        with self._file.use() as fd, self._hashing:
+            with self._noting, explained(self._path):
+                # The journal first: it must not speak of bytes that are gone.
+                self._drop_journal()
+                os.ftruncate(fd, 0)
+                self._there = Spans()
+            self._hash = BlobHash(self._want)
+            self._verified = None
+            self._promise_rest()
 
     def reject(self, why: str, size_bytes: int | None = None) -> BlobCorruptError:
         """As `Ingest.reject`."""
-        size_bytes = self._there.total if size_bytes is None else size_bytes
+        with self._noting:
+            there_bytes = self._there.total
+        size_bytes = there_bytes if size_bytes is None else size_bytes
         error = BlobCorruptError(self._want, why, size_bytes)
-        try:
-            with explained(self._path):
-                self._drop_journal()
-                self._shelf.root.set_aside(self._path, self._want.key)
-        finally:
-            self.discard()
+        with self._file.end(error) as fd:
+            if fd is not None:
+                try:
+                    self._let_go(drop_journal=True)
+                    with explained(self._path):
+                        self._shelf.root.set_aside(self._path, self._want.key)
+                finally:
+                    self._unlink(fd)
         return error
 
     def abort(self) -> None:
         """As `Ingest.abort`."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        with self._file.end() as fd:
+            if fd is not None:
+                self._let_go()
 
-    def discard(self) -> None:
-        """Let go and keep nothing."""
-        if self._fd < 0:
-            return
-        try:
-            with explained(self._path):
-                # Once ours has another name, this one may be another process's.
-                if is_still(self._path, self._fd):
+    def discard(self, why: HubsyncError | None = None) -> None:
+        """Let go and keep nothing; whoever still writes is told *why*."""
+        with self._file.end(why) as fd:
+            if fd is not None:
+                self._unlink(fd)
+                self._let_go()
+
+    def _let_go(self, *, drop_journal: bool = False) -> None:
+        with self._noting:
+            self._room.settle(self._promised_bytes)
+            self._promised_bytes = 0
+            if drop_journal:
+                with explained(self._path):
                     self._drop_journal()
-                    self._path.unlink()
-        finally:
-            self.abort()
+            elif self._journal is not None:
+                self._journal.close()
+                self._journal = None
 
-    def _prepare(self, start: int) -> None:
+    def _unlink(self, fd: int) -> None:
+        with self._noting, explained(self._path):
+            # Once ours has another name, this one may be another process's.
+            if is_still(self._path, fd):
+                self._drop_journal()
+                self._path.unlink()
+
+    def _prepare(self, fd: int, start: int) -> None:
         """Begin a journal before the first block behind a gap."""
         with self._noting:
-            if self._journal is None and start != self._there.reach:
-                with explained(self._path):
-                    self._has_journal = True
-                    self._journal = Journal(journal_of(self._path), self._there)
-                    # From now on the length says nothing; what is never written
-                    # because it is zeros must be there all the same.
-                    os.ftruncate(self._fd, self._want.size_bytes)
+            if self._journal is not None or start == self._there.reach:
+                return
+            # If another thread has ended this ingest, the journal of that name is
+            # not ours to make.
+            self._file.require_open()
+            with explained(self._path):
+                self._has_journal = True
+                self._journal = Journal(journal_of(self._path), self._there)
+                # From now on the length says nothing; what is never written
+                # because it is zeros must be there all the same.
+                os.ftruncate(fd, self._want.size_bytes)
 
-    def _pwrite(self, blocks: Sequence[Block], start: int) -> None:
+    def _note(self, start: int, stop: int) -> None:
+        with self._noting:
+            before = self._there.total
+            self._there.add(start, stop)
+            new_bytes = min(self._there.total - before, self._promised_bytes)
+            self._promised_bytes -= new_bytes
+            self._room.settle(new_bytes)
+            if self._journal is not None:
+                with explained(self._path):
+                    self._journal.note(start, stop)
+
+    def _pwrite(self, fd: int, blocks: Sequence[Block], start: int) -> None:
         left = [memoryview(one) for one in blocks if len(one)]
         at = start
         try:
             while left:
-                if self._journal is not None and self._is_hole(left[0], at):
+                if self._journal is not None and _is_hole(fd, left[0], at):
                     written = len(left[0])
                 else:
-                    written = _pwrite(self._fd, left, at)
+                    written = _pwrite(fd, left, at)
                 at += written
                 while left and written >= len(left[0]):
                     written -= len(left.pop(0))
                 if written:
                     left[0] = left[0][written:]
         except OSError as error:
+            why = explain(error, self._path)
             if not is_out_of_room(error):
                 # Nobody knows what such a disk kept of what it took before.
-                self.discard()
-            raise explain(error, self._path) from error
-
-    def _is_hole(self, block: memoryview, at: int) -> bool:
-        """Whether *block* is zeros where the file has never been written."""
-        if block[0] or block[-1] or block != _ZEROS[: len(block)]:
-            return False
-        try:
-            return os.lseek(self._fd, at, os.SEEK_DATA) >= at + len(block)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # no data from here to the end
-                return True
-            if error.errno == errno.EINVAL:  # this file system does not tell
-                return False
-            raise
+                self.discard(why)
+            raise why from error
 
     def _hash_inline(self, blocks: Sequence[Block], start: int) -> None:
         """Hash what was just written from memory, if it is its turn."""
@@ -283,19 +328,19 @@ class LocalIngest:
             self._hashing.release()
 
     def _read_on(self, bytes_max: int) -> int:
-        self._require_open()
-        stop = min(self.offset, self._hash.at + bytes_max)
-        with explained(self._path):
-            return self._hash.read_on(self._fd, stop)
+        with self._file.use() as fd, explained(self._path):
+            stop = min(self.offset, self._hash.at + bytes_max)
+            return self._hash.read_on(fd, stop)
 
-    def _sync(self, how: Callable[[int], None]) -> None:
+    def _sync(self, fd: int, how: Callable[[int], None]) -> None:
         try:
-            how(self._fd)
+            how(fd)
         except OSError as error:
             # The kernel may have dropped the dirty pages: a second fsync would
             # say yes to bytes that are gone.  Never retry; start over.
-            self.discard()
-            raise explain(error, self._path) from error
+            why = explain(error, self._path)
+            self.discard(why)
+            raise why from error
 
     def _drop_journal(self) -> None:
         if self._journal is not None:
@@ -305,21 +350,30 @@ class LocalIngest:
             journal_of(self._path).unlink(missing_ok=True)
             self._has_journal = False
 
-    def _require_open(self) -> None:
-        # Without the lock, the name may be somebody else's partial by now.
-        assert self._fd >= 0, "an ingest ends with publish, abort or an error"
-
     def _check_room(self, size_bytes: int) -> None:
         with self._noting:
             self._unchecked += size_bytes
             if self._unchecked < ROOM_CHECK_BYTES:
                 return
             self._unchecked = 0
-            need_bytes = self._want.size_bytes - self._there.total
-        check_room(self._path.parent, need_bytes, self._reserve_bytes)
+        self._room.check()
 
 
 def _pwrite(fd: int, blocks: Sequence[memoryview], at: int) -> int:
     if len(blocks) == 1:
         return os.pwrite(fd, blocks[0], at)
     return os.pwritev(fd, blocks, at)
+
+
+def _is_hole(fd: int, block: memoryview, at: int) -> bool:
+    """Whether *block* is zeros where the file has never been written."""
+    if block[0] or block[-1] or block != _ZEROS[: len(block)]:
+        return False
+    try:
+        return os.lseek(fd, at, os.SEEK_DATA) >= at + len(block)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # no data from here to the end
+            return True
+        if error.errno == errno.EINVAL:  # this file system does not tell
+            return False
+        raise

@@ -20,6 +20,8 @@ from hubsync.store.groups import publish
 from hubsync.store.ingest import LocalIngest
 from hubsync.store.journal import journal_of, read_journal
 from hubsync.store.layout import StoreRoot
+from hubsync.store.lock import wait_for_holder
+from hubsync.store.room import Room
 from hubsync.store.shelf import Shelf
 
 
@@ -33,6 +35,7 @@ class LocalBlobs:
         self.root = root
         self._shelf = Shelf(root)
         self._reserve_bytes = reserve_bytes
+        self._room = Room(root.partial, reserve_bytes)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, if it is there."""
@@ -45,9 +48,11 @@ class LocalBlobs:
         self._require_writable()
         if held := self._held(want):
             return held
+        # Alone, and before there is a partial: another thread may have set aside
+        # room for this very blob.
         need_bytes = want.size_bytes - self.partial_bytes(want)
         check_room(self.root.partial, need_bytes, self._reserve_bytes)
-        ingest = LocalIngest.open(self._shelf, want, self._reserve_bytes, wait=wait)
+        ingest = LocalIngest.open(self._shelf, want, self._room, wait=wait)
         if ingest is None:
             return None
         try:
@@ -57,6 +62,8 @@ class LocalBlobs:
                 return held
             ingest.resume()
         except BaseException:
+            if ingest.is_empty:
+                ingest.discard()
             ingest.abort()
             raise
         return ingest
@@ -121,7 +128,12 @@ class LocalBlobs:
     def _held(self, want: Descriptor) -> HeldBlob | None:
         if want.digest is None or not self.has(want.digest, want.size_bytes):
             return None
-        with explained(self.path(want.digest)):
+        path = self.path(want.digest)
+        with explained(path):
+            # If its disk failed, whoever is publishing it takes it back.
+            wait_for_holder(path)
+            if not self.has(want.digest, want.size_bytes):
+                return None
             self._shelf.confirm(want.digest)
         # Its git object id, if it was asked for too, was never compared.
         return HeldBlob(want.digest, want.size_bytes)

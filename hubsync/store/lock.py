@@ -67,6 +67,18 @@ def _open_locked(path: Path, *, wait: bool) -> int | None:
             return fd
 
 
+def wait_for_holder(path: Path) -> None:
+    """Wait until nobody has the file at *path* locked, if there is one."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
 def is_still(path: Path, fd: int) -> bool:
     """Whether *path* names the very file that *fd* is open on."""
     try:

@@ -18,7 +18,7 @@ from hubsync.transfer.http import Reply
 from hubsync.transfer.lanes import Lanes
 from hubsync.transfer.parts import Parts, clipped
 from hubsync.transfer.replies import Found, check_part
-from hubsync.transfer.run import Run, weightiest
+from hubsync.transfer.run import Run, undisturbed
 from hubsync.transfer.tuner import Tuner
 
 T = TypeVar("T")
@@ -38,8 +38,10 @@ class Download:
         self._name = f"{fetch.path} of {fetch.repo}"
         self._shown = -1  # bytes that progress was told of; -1: not started
         self._hashed = 0  # the same, of those that were hashed
+        self._resumed = 0  # bytes that were there before us, and still are
         self._reached = 0  # the most bytes there ever were
         self._failures = 0  # in a row without reaching further
+        self._again_at = 0.0  # loop time at which the pause after the last one ends
         self._mismatches = 0
         self._one_stream = False  # the hub does not give ranges of this file
         self._via: str | None = None  # the address that gave bytes last
@@ -69,6 +71,7 @@ class Download:
                 done = True
             except BlobCorruptError as error:
                 self._show(0)
+                self._show_hashed(0)
                 self._again_or_raise(error)
             finally:
                 if not done:
@@ -80,6 +83,9 @@ class Download:
         if self._fetch.want.size_bytes <= self._run.options.whole_bytes_max:
             ingest.verify()  # hashed as it came: no wait, so no thread
         else:
+            # In pieces: of a partial that was resumed there may be an hour's worth.
+            while await self._hash_more(ingest):
+                pass
             await self._run.disk(ingest.verify)
 
     async def _begin(self) -> Ingest | HeldBlob:
@@ -109,6 +115,7 @@ class Download:
                 job.set_result(ingest)
 
         threading.Thread(target=run, name="begin", daemon=True).start()
+        self._run.waiting += 1
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
@@ -116,6 +123,8 @@ class Download:
                 lambda job: let_go(None if job.exception() else job.result())
             )
             raise
+        finally:
+            self._run.waiting -= 1
 
     def _again_or_raise(self, error: BlobCorruptError) -> None:
         self._mismatches += 1
@@ -155,24 +164,26 @@ class Download:
             return
         fits = -(-left // options.part_bytes_min)
         most = min(options.connections_per_file_max, fits)
-        try:
-            async with asyncio.TaskGroup() as tasks:
+        await undisturbed(self._fill_in_parts(ingest, parts, most))
 
-                async def fetch_part(span: Span) -> None:
-                    await self._part(ingest, parts, span)
+    async def _fill_in_parts(self, ingest: Ingest, parts: Parts, most: int) -> None:
+        async with asyncio.TaskGroup() as tasks:
 
-                lanes = Lanes(fetch_part, parts, Tuner(most), tasks, self._arrived.set)
-                lanes.widen()
-                tasks.create_task(self._hash_along(ingest, lanes))
-                tasks.create_task(lanes.tune(lambda: self._shown))
-                tasks.create_task(self._checkpoints(ingest, lanes))
-        except BaseExceptionGroup as errors:
-            raise weightiest(errors) from None
+            async def fetch_part(span: Span) -> None:
+                await self._part(ingest, parts, span)
+
+            lanes = Lanes(fetch_part, parts, Tuner(most), tasks, self._arrived.set)
+            lanes.widen()
+            tasks.create_task(self._hash_along(ingest, lanes))
+            tasks.create_task(lanes.tune(lambda: self._shown))
+            tasks.create_task(self._checkpoints(ingest, lanes))
 
     async def _part(self, ingest: Ingest, parts: Parts, span: Span) -> None:
         """Ask for *span* once; what did not come of it is given back to *parts*."""
+        began = self._again_at
         try:
             async with self._run.slots.one(self):
+                began = asyncio.get_running_loop().time()
                 await self._request(ingest, span)
             later = None
         except RetryLaterError as error:
@@ -181,7 +192,7 @@ class Download:
             parts.give_back(rest)
             later = later or RetryLaterError(f"the hub stopped at byte {rest[0][0]}")
         if later is not None:
-            await self._pause(later, ingest)
+            await self._pause(later, ingest, began)
 
     async def _request(self, ingest: Ingest, span: Span) -> None:
         start, stop = span
@@ -230,9 +241,7 @@ class Download:
     async def _hash_along(self, ingest: Ingest, lanes: Lanes) -> None:
         """Hash behind the write head, so that the end is verified as it comes."""
         while True:
-            got = await self._run.hash(lambda: ingest.hash_ahead(HASH_BYTES))
-            if got:
-                self._show_hashed(self._hashed + got)
+            if await self._hash_more(ingest):
                 continue
             if lanes.over:
                 # Not "all is hashed": small blocks are hashed as they are
@@ -240,6 +249,12 @@ class Download:
                 return
             await self._arrived.wait()
             self._arrived.clear()
+
+    async def _hash_more(self, ingest: Ingest) -> bool:
+        """Hash some of what is there without a gap; whether there was any."""
+        got = await self._run.hash(lambda: ingest.hash_ahead(HASH_BYTES))
+        self._show_hashed(self._hashed + got)
+        return got > 0
 
     async def _checkpoints(self, ingest: Ingest, lanes: Lanes) -> None:
         """Now and then, make what has arrived survive a power cut."""
@@ -261,9 +276,14 @@ class Download:
         path, progress = self._fetch.path, self._run.progress
         if self._shown < 0:
             progress.file_started(path, self._fetch.want.size_bytes, offset)
+            self._run.bytes_resumed += offset
+            self._resumed = offset
         elif offset != self._shown:
             progress.file_advanced(path, offset - self._shown)
         self._shown = offset
+        if (dropped := self._resumed - offset) > 0:
+            self._run.bytes_resumed -= dropped
+            self._resumed = offset
 
     def _show_hashed(self, hashed: int) -> None:
         if hashed != self._hashed:
@@ -275,28 +295,50 @@ class Download:
         missing = sum(stop - start for start, stop in ingest.missing())
         return self._fetch.want.size_bytes - missing
 
-    async def _pause(self, later: RetryLaterError, ingest: Ingest) -> None:
-        options = self._run.options
+    async def _pause(
+        self, later: RetryLaterError, ingest: Ingest, began: float | None = None
+    ) -> None:
+        """Wait before the next request; *began*: when the one that failed did.
+
+        All lanes fail at once when a host or the line does.  That is one failure:
+        whatever began before the pause after it was over is not counted again.
+        """
+        clock = asyncio.get_running_loop().time
         self._run.retries += 1
-        there = self._there(ingest)
-        # Not "more than before this request": a hub that ignores ranges and always
-        # breaks at the same byte would be asked for ever.
-        self._failures = 1 if there > self._reached else self._failures + 1
-        self._reached = max(self._reached, there)
+        counts = began is None or began >= self._again_at
+        if counts:
+            there = self._there(ingest)
+            # Not "more than before this request": a hub that ignores ranges and
+            # always breaks at the same byte would be asked for ever.
+            self._failures = 1 if there > self._reached else self._failures + 1
+            self._reached = max(self._reached, there)
         wait = later.wait_s
         if wait is None:
-            # A new address is asked for at once, unless that did not help.
-            again = self._failures - isinstance(later, ExpiredError)
-            longest = options.backoff_base_s * 2.0 ** (again - 1) if again else 0.0
-            wait = min(longest, options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        if self._failures > options.retries_max or wait > options.rate_limit_wait_max_s:
+            wait = self._backoff_s(later) if counts else 0.0
+        self._give_up_after(later, wait)
+        self._again_at = max(self._again_at, clock() + wait)
+        pause = max(self._again_at - clock(), 0.0)
+        self._run.progress.note(f"{self._name}: {later}; again in {pause:.1f} s")
+        while (left := self._again_at - clock()) > 0:  # noqa: ASYNC110 - others may put it off
+            await asyncio.sleep(left)
+
+    def _backoff_s(self, later: RetryLaterError) -> float:
+        # A new address is asked for at once, unless that did not help.
+        again = self._failures - isinstance(later, ExpiredError)
+        options = self._run.options
+        longest = options.backoff_base_s * 2.0 ** (again - 1) if again else 0.0
+        return min(longest, options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+
+    def _give_up_after(self, later: RetryLaterError, wait_s: float) -> None:
+        options = self._run.options
+        if self._failures > options.retries_max or (
+            wait_s > options.rate_limit_wait_max_s
+        ):
             raise UnavailableError(
                 f"cannot fetch {self._name}: {later} (asked {self._failures} times"
-                f"{'' if later.wait_s is None else f', has to wait {wait:.0f} s'})",
+                f"{'' if later.wait_s is None else f', has to wait {wait_s:.0f} s'})",
                 hint=f"Try again later. {_RESUMED}",
             ) from later
-        self._run.progress.note(f"{self._name}: {later}; again in {wait:.1f} s")
-        await asyncio.sleep(wait)
 
 
 class CorruptUpstreamError(BlobCorruptError):

@@ -75,7 +75,7 @@ class Engine:
         """
         connections = min(self._options.connections_max, self._files)
         run = Run(
-            courier=Courier(self._session, self._options),
+            courier=Courier(self._session, self._options, note=self._progress.note),
             blobs=self._blobs,
             options=replace(self._options, connections_max=connections),
             limiter=self._limiter,
@@ -113,7 +113,9 @@ class Engine:
             raise weightiest(errors) from None
         if failures:
             raise failures[0]
-        return FetchReport(run.bytes_fetched, run.courier.requests, run.retries)
+        return FetchReport(
+            run.bytes_fetched, run.courier.requests, run.retries, run.bytes_resumed
+        )
 
 
 async def _fetch_watched(files: "_Files", run: Run) -> None:
@@ -171,7 +173,11 @@ class _Files:
             for _ in batch:
                 await self._groups.room()
             begun = await self._run.disk(partial(self._begin, batch), _let_all_go)
-            left = deque(zip(batch, begun, strict=True))
+            # What somebody else has comes last: who waits for it must hold nothing
+            # that the other may be waiting for.
+            left = deque(
+                sorted(zip(batch, begun, strict=True), key=lambda one: one[1] is None)
+            )
             try:
                 while left:
                     await self._fetch(*left.popleft())
@@ -209,6 +215,8 @@ async def _watch_for_stall(run: Run) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(STALL_LOOK_S)
+        if run.waiting:
+            run.byte_at = clock()  # others fetch for us
         silent_s = clock() - max(run.byte_at, run.courier.quiet_until)
         if silent_s > run.options.stall_timeout_s:
             raise UnavailableError(

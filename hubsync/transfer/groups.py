@@ -4,6 +4,7 @@ import asyncio
 
 from hubsync.ports.blobs import HeldBlob, Ingest
 from hubsync.ports.progress import Progress
+from hubsync.transfer.download import let_go
 from hubsync.transfer.fetch import Publisher
 
 GROUP_MAX = 512  # more would hold up what is published first
@@ -47,8 +48,7 @@ class Groups:
     def abandon(self) -> None:
         """Let go of what will not be published any more; it can be resumed."""
         for _, blob in self._arrived:
-            if not isinstance(blob, HeldBlob):
-                blob.abort()
+            let_go(blob)
         self._arrived = []
 
     async def run(self) -> None:
@@ -71,6 +71,10 @@ class Groups:
             await asyncio.wait([job])
             job.exception()  # looked at, or asyncio would print it
             raise
+        finally:
+            # Of no consequence for what is published; the rest can be resumed.
+            for blob in blobs:
+                let_go(blob)
         for path, _ in group:
             self._room.release()
             self._progress.file_done(path)

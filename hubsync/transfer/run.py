@@ -1,7 +1,7 @@
 """What the downloads of one run share, and what they have cost so far."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -34,8 +34,10 @@ class Run:
     hash_pool: Executor
     slots: Slots
     bytes_fetched: int = 0
+    bytes_resumed: int = 0
     retries: int = 0
-    byte_at: float = 0.0  # loop time of the last byte of any file
+    byte_at: float = 0.0  # loop time of the last byte of any file: come or hashed
+    waiting: int = 0  # downloads of which somebody else has the ingest
 
     async def disk(
         self, work: Callable[[], T], undo: Callable[[T], None] | None = None
@@ -47,9 +49,12 @@ class Run:
         """
         return await _finished(self.disk_pool, work, undo)
 
-    async def hash(self, work: Callable[[], T]) -> T:
+    async def hash(self, work: Callable[[], int]) -> int:
         """As `disk`, where hashing keeps no write waiting."""
-        return await _finished(self.hash_pool, work, None)
+        hashed_bytes = await _finished(self.hash_pool, work, None)
+        if hashed_bytes:
+            self.byte_at = asyncio.get_running_loop().time()
+        return hashed_bytes
 
 
 async def _finished(
@@ -64,6 +69,27 @@ async def _finished(
         if job.exception() is None and undo is not None:
             undo(job.result())
         raise
+
+
+async def undisturbed(work: Coroutine[None, None, None]) -> None:
+    """Do *work*, a group of tasks; raise the one of its errors that says most.
+
+    In a task of its own: a group whose tasks have errors takes its own task for
+    cancelled (up to Python 3.12), and that could not be told from a Ctrl-C.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio would print it
+        raise
+    try:
+        task.result()
+    except BaseExceptionGroup as errors:
+        raise weightiest(errors) from None
 
 
 def weightiest(errors: BaseExceptionGroup[BaseException]) -> BaseException:

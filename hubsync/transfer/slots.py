@@ -40,7 +40,7 @@ class Slots:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release(owner)  # it was given to us in that very moment
-            else:
+            elif waiter in self._waiting:  # or `_release` came by before us
                 self._waiting.remove(waiter)
             raise
 
