@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hubsync.model.digest import Descriptor, Digest, GitOid
-from hubsync.ports.blobs import BlobStore, HeldBlob
+from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
 from hubsync.ports.hub import Source
 from hubsync.store.layout import StoreRoot
 from hubsync.store.local import LocalBlobs
@@ -34,7 +34,20 @@ class Watcher:
     shown: dict[str, int] = field(default_factory=dict)
     arrived: threading.Event = field(default_factory=threading.Event)
 
-    def plan(self, files: int, size_bytes: int) -> None: ...
+    verified: dict[str, int] = field(default_factory=dict)
+
+    def plan(
+        self,
+        files: int,
+        size_bytes: int,
+        *,
+        reused_files: int = 0,
+        reused_bytes: int = 0,
+    ) -> None: ...
+
+    def file_verified(self, path: str, size_bytes: int) -> None:
+        self.verified[path] = self.verified.get(path, 0) + size_bytes
+        assert self.verified[path] >= 0
 
     def file_started(self, path: str, size_bytes: int, offset: int) -> None:
         assert path not in self.shown, "started once"
@@ -87,8 +100,13 @@ class Fetching:
         assert sorted(self.watcher.done) == sorted(one.path for one in items)
         return report
 
-    def record(self, blobs: Sequence[HeldBlob]) -> None:
-        self.recorded += blobs
+    def record(self, group: Sequence[Ingest | HeldBlob]) -> None:
+        """As a pull does: bytes first, then what says that they are held."""
+        fresh = [one for one in group if not isinstance(one, HeldBlob)]
+        found = [one.verified for one in fresh]
+        self.blobs.publish(fresh)
+        self.recorded += [one for one in group if isinstance(one, HeldBlob)]
+        self.recorded += [one for one in found if one is not None]
 
     def read(self, data: bytes) -> bytes:
         """The blob that should have come, as the store has it."""

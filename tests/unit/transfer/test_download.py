@@ -77,8 +77,8 @@ class TestBrokenBodies:
         first, second = ranges(hub)
         assert first is None
         assert second
-        assert second.startswith("bytes=")
-        resumed_at = int(second[6:-1])
+        assert second.endswith("-99999")
+        resumed_at = int(second[6:-6])
         assert 0 < resumed_at <= HALF
         assert report.bytes_fetched == len(WEIGHTS), "no byte twice"
         assert report.retries == 1
@@ -87,7 +87,7 @@ class TestBrokenBodies:
         self, hub: TestHub, item: Fetch, fetching: Fetching
     ) -> None:
         broken = Fault("truncate", role="cdn", at=HALF)
-        dead = Fault("status", match="/resolve/", status=503, times=-1, after=1)
+        dead = Fault("status", role="cdn", status=503, times=-1)
         hub.faults.add(broken)
         hub.faults.add(dead)
         with pytest.raises(UnavailableError, match="answered 503") as caught:
@@ -99,7 +99,7 @@ class TestBrokenBodies:
         hub.faults.clear()
         hub.log.clear()
         report = fetching.run([item])
-        assert ranges(hub) == [f"bytes={kept}-"]
+        assert ranges(hub) == [f"bytes={kept}-99999"]
         assert report.bytes_fetched == len(WEIGHTS) - kept
         assert fetching.read(WEIGHTS) == WEIGHTS
 
@@ -143,9 +143,7 @@ class TestBrokenBodies:
         self, hub: TestHub, item: Fetch, fetching: Fetching
     ) -> None:
         hub.faults.add(Fault("slow", role="cdn", rate=2_000))
-        report = fetching.run(
-            [item], rate_window_s=0.3, rate_min_bytes_per_s=20_000, block_bytes=1
-        )
+        report = fetching.run([item], rate_window_s=0.3, rate_min_bytes_per_s=20_000)
         assert report.retries == 1
         assert any("too slow" in note for note in fetching.watcher.notes)
         assert fetching.read(WEIGHTS) == WEIGHTS
@@ -288,7 +286,7 @@ class TestRanges:
         def answer(path: str, headers: dict[str, str]) -> bytes:
             if "range" not in headers:
                 return http_answer("200 OK", data[:2], "Content-Length: 10")
-            at = int(headers["range"][6:-1])
+            at = int(headers["range"][6:].partition("-")[0])
             field = f"Content-Range: bytes {at}-{at + 1}/10"
             return http_answer("206 Partial Content", data[at : at + 2], field)
 
@@ -316,7 +314,7 @@ class TestSignedAddresses:
         first, refused, renewed = ranges(hub)
         assert first is None
         assert refused == renewed != first
-        assert len(hub.hub_requests("/resolve/")) == 3, "the hub was asked each time"
+        assert len(hub.hub_requests("/resolve/")) == 2, "only for a new address"
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
     def test_renewing_has_an_end(
