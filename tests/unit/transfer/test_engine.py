@@ -164,8 +164,8 @@ class TestGroupCommit:
         groups: list[int] = []
         all_arrived = threading.Event()
 
-        def record(blobs: Sequence[Ingest | HeldBlob]) -> None:
-            groups.append(len(blobs))
+        def record(group: Sequence[Ingest | HeldBlob]) -> None:
+            groups.append(len(group))
             if len(groups) == 1:
                 all_arrived.wait(20)
 
@@ -185,10 +185,10 @@ class TestGroupCommit:
     ) -> None:
         honest = fetching.record
 
-        def record(blobs: Sequence[Ingest | HeldBlob]) -> None:
+        def record(group: Sequence[Ingest | HeldBlob]) -> None:
             assert len(fetching.watcher.done) == len(fetching.recorded)
             time.sleep(0.01)
-            honest(blobs)
+            honest(group)
 
         fetching.record = record  # type: ignore[method-assign]
         fetching.run(fetch_of(hub, repo, path) for path in SMALL)
@@ -197,7 +197,7 @@ class TestGroupCommit:
     def test_a_recorder_that_fails_stops_the_run(
         self, hub: TestHub, repo: HubRepo, fetching: Fetching
     ) -> None:
-        def record(blobs: Sequence[Ingest | HeldBlob]) -> None:
+        def record(group: Sequence[Ingest | HeldBlob]) -> None:
             raise RuntimeError("the catalog is gone")
 
         hub.faults.add(Fault("stall", match="xet-bridge", times=-1, at=10))
