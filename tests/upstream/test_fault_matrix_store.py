@@ -47,6 +47,11 @@ TEN_YEARS_S = 315_360_000
 # Rows that concern pull and store, and are shown by another suite.
 ELSEWHERE = {
     1: "tests/crash/test_pull_kills.py",
+    2: "tests/crash/test_syscalls.py",
+    3: "tests/crash/test_syscalls.py",
+    4: "tests/crash/test_syscalls.py",
+    11: "tests/crash/test_power_cuts.py",
+    20: "tests/crash/test_gc_kills.py",
 }
 
 
