@@ -83,12 +83,14 @@ class Gates:
             self._refusals.pop(key, None)
             return
         wait = parse_wait_s(headers)
+        now = asyncio.get_running_loop().time()
+        before = self._opens_at.get(key, 0.0)
         if wait is None:
+            if before > now:
+                return  # it was under way when another was refused: that is one
             self._refusals[key] = self._refusals.get(key, 0) + 1
             longest = self._options.backoff_base_s * 2.0 ** (self._refusals[key] - 1)
             wait = min(longest, self._options.backoff_max_s)
-        now = asyncio.get_running_loop().time()
-        before = self._opens_at.get(key, 0.0)
         self._opens_at[key] = max(before, now + wait)
         if before <= now and not refused:  # whoever is refused says so
             self._note(f"{host} wants no more requests for {wait:.0f} s: waiting")
