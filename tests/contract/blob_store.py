@@ -1,8 +1,12 @@
 """What every `BlobStore` promises.  Subclass it and give a ``store`` fixture."""
 
 import threading
+from itertools import pairwise
+from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hubsync.model.digest import Descriptor, Digest, GitOid, InvalidDigestError
 from hubsync.ports.blobs import (
@@ -205,6 +209,193 @@ class BlobStoreContract:
         ingest.abort()
 
         assert store.has(DIGEST)
+
+    def test_blocks_may_come_in_any_order(self, store: BlobStore) -> None:
+        ingest = begin(store, WANT)
+        assert ingest.missing() == [(0, len(DATA))]
+        ingest.write(DATA[9000:12_000], 9000)
+        assert ingest.offset == 0
+        ingest.write([DATA[:100], DATA[100:4000]], 0)
+        assert ingest.offset == 4000
+        assert ingest.missing() == [(4000, 9000), (12_000, len(DATA))]
+        ingest.write(DATA[12_000:], 12_000)
+        ingest.write(DATA[4000:9000], 4000)
+
+        assert ingest.missing() == []
+        assert ingest.complete().digest == DIGEST
+        assert read(store, DIGEST) == DATA
+
+    @given(
+        data=st.binary(min_size=1, max_size=5000),
+        cuts=st.lists(st.integers(0, 5000), max_size=12),
+        chance=st.randoms(use_true_random=False),
+    )
+    @settings(
+        # One store for all examples, which leave nothing behind in it; and each
+        # store that keeps this contract runs them for itself.
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ]
+    )
+    def test_whatever_the_order_and_the_breaks_the_bytes_are_whole(
+        self, store: BlobStore, data: bytes, cuts: list[int], chance: Random
+    ) -> None:
+        want = by_digest(data)
+        edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+        parts = list(pairwise(edges))
+        chance.shuffle(parts)
+        ingest = begin(store, want)
+        ingest.restart()
+        for start, stop in parts:
+            ingest.write(data[start:stop], start)
+            if chance.random() < 0.3:
+                ingest.checkpoint()
+            if chance.random() < 0.3:
+                ingest.hash_ahead(chance.randrange(1, 3000))
+            if chance.random() < 0.3:
+                before = ingest.missing()
+                ingest.abort()
+                ingest = begin(store, want)
+                assert ingest.missing() == before
+
+        held = ingest.verify()
+        assert ingest.verified == held
+        store.publish([ingest])
+        assert read(store, held.digest) == data
+        store.remove(held.digest)
+
+    def test_zeros_are_bytes_like_any_other(self, store: BlobStore) -> None:
+        """Also where a store leaves holes in the file for them."""
+        data = bytes(70_000) + b"x" + bytes(200_000)
+        ingest = begin(store, by_digest(data))
+        ingest.write(data[150_000:], 150_000)
+        ingest.abort()
+        ingest = begin(store, by_digest(data))
+        ingest.write(data[:150_000], 0)
+
+        assert read(store, ingest.complete().digest) == data
+
+    def test_several_threads_may_write_and_one_may_hash(self, store: BlobStore) -> None:
+        data = Random(7).randbytes(2_000_000)
+        ingest = begin(store, by_digest(data))
+        parts = [(at, at + 10_000) for at in range(0, len(data), 10_000)]
+        over = threading.Event()
+        hashed: list[int] = []
+
+        def write(mine: list[tuple[int, int]]) -> None:
+            for start, stop in mine:
+                ingest.write(data[start:stop], start)
+
+        def hash_along() -> None:
+            while not over.is_set():
+                hashed.append(ingest.hash_ahead(64_000))
+
+        threads = [
+            threading.Thread(target=write, args=(parts[n::4],)) for n in range(4)
+        ]
+        hasher = threading.Thread(target=hash_along)
+        for thread in (hasher, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        over.set()
+        hasher.join()
+
+        assert sum(hashed) <= len(data)
+        assert read(store, ingest.complete().digest) == data
+
+    def test_hashing_ahead_stops_at_the_first_gap(self, store: BlobStore) -> None:
+        data = bytes(range(256)) * 40_000  # too large to be hashed as it comes
+        ingest = begin(store, by_digest(data))
+        ingest.write(data[:5000], 0)
+        ingest.write(data[6000:], 6000)
+
+        assert ingest.hash_ahead(1000) == 1000
+        assert ingest.hash_ahead(1 << 30) == 4000
+        assert ingest.hash_ahead(1 << 30) == 0
+        ingest.write(data[5000:6000], 5000)
+        assert ingest.hash_ahead(1 << 30) == len(data) - 5000
+        assert ingest.complete().digest == Digest.of(data)
+
+    def test_an_aborted_ingest_is_resumed_with_its_gaps(self, store: BlobStore) -> None:
+        first = begin(store, WANT)
+        first.write(DATA[1000:2000], 1000)
+        first.checkpoint()
+        first.write(DATA[5000:6000], 5000)
+        first.abort()
+        assert store.partial_bytes(WANT) == 2000
+
+        second = begin(store, WANT)
+        gaps = [(0, 1000), (2000, 5000), (6000, len(DATA))]
+        assert second.missing() == gaps
+        for start, stop in gaps:
+            second.write(DATA[start:stop], start)
+        assert second.complete().digest == DIGEST
+
+    def test_restart_forgets_the_gaps_too(self, store: BlobStore) -> None:
+        first = begin(store, WANT)
+        first.write(DATA[5000:6000], 5000)
+        first.restart()
+        assert first.missing() == [(0, len(DATA))]
+        first.write(DATA[:10])
+        first.abort()
+
+        assert begin_and_abort(store, WANT) == 10
+
+    def test_what_is_rejected_is_not_gone_on_with(self, store: BlobStore) -> None:
+        ingest = begin(store, WANT)
+        ingest.write(DATA[5000:6000], 5000)
+        error = ingest.reject("a web page")
+
+        assert "a web page" in str(error)
+        assert error.want == WANT
+        assert store.partial_bytes(WANT) == 0
+        assert begin_and_abort(store, WANT) == 0
+
+    def test_bytes_behind_the_end_are_refused_at_any_offset(
+        self, store: BlobStore
+    ) -> None:
+        ingest = begin(store, WANT)
+        with pytest.raises(BlobCorruptError):
+            ingest.write(b"12", len(DATA) - 1)
+        assert begin_and_abort(store, WANT) == 0
+
+    def test_who_does_not_want_to_wait_is_told_that_somebody_has_it(
+        self, store: BlobStore
+    ) -> None:
+        first = begin(store, WANT)
+        assert store.begin(WANT, wait=False) is None
+        first.write(DATA)
+        first.complete()
+
+        assert store.begin(WANT, wait=False) == HeldBlob(DIGEST, len(DATA))
+
+    @pytest.mark.parametrize("count", [0, 1, 3, 100])
+    def test_a_group_is_published_at_once(self, store: BlobStore, count: int) -> None:
+        many = [b"%d" % n for n in range(count)]
+        ingests = [begin(store, by_digest(data)) for data in many]
+        for ingest, data in zip(ingests, many, strict=True):
+            ingest.write(data)
+            ingest.verify()
+        assert list(store.digests()) == []
+        store.publish(ingests)
+
+        assert set(store.digests()) == {Digest.of(data) for data in many}
+        for data in many:
+            assert read(store, Digest.of(data)) == data
+            assert store.begin(by_digest(data)) == HeldBlob(Digest.of(data), len(data))
+
+    def test_a_group_may_have_one_blob_under_two_names(self, store: BlobStore) -> None:
+        ingests = [begin(store, by_digest(DATA)), begin(store, by_oid(DATA))]
+        for ingest in ingests:
+            ingest.write(DATA)
+            ingest.verify()
+        store.publish(ingests)
+
+        assert list(store.digests()) == [DIGEST]
+        assert read(store, DIGEST) == DATA
+        assert begin_and_abort(store, by_oid(DATA)) == 0, "nobody holds it"
 
     def test_has_compares_the_size_when_it_is_told(self, store: BlobStore) -> None:
         fill(store, WANT, DATA)

@@ -22,6 +22,7 @@ def by_oid(data: bytes) -> Descriptor:
 def begin(store: BlobStore, want: Descriptor) -> Ingest:
     ingest = store.begin(want)
     assert not isinstance(ingest, HeldBlob), "it is held already"
+    assert ingest is not None, "it waited"
     return ingest
 
 
@@ -29,6 +30,7 @@ def fill(store: BlobStore, want: Descriptor, data: bytes) -> HeldBlob:
     ingest = store.begin(want)
     if isinstance(ingest, HeldBlob):
         return ingest
+    assert ingest is not None, "it waited"
     ingest.write(data[ingest.offset :])
     return ingest.complete()
 
