@@ -6,9 +6,11 @@ next to nothing, and imports next to nothing: keep it so.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TIMEOUT_S = 900
@@ -26,8 +28,12 @@ def main() -> None:
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
+            killer = threading.Timer(TIMEOUT_S, os.kill, (process.pid, signal.SIGKILL))
+            killer.start()
+            # Not wait(): only wait4 tells what this one child took.
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - began
+            killer.cancel()
             said.seek(0)
             text = said.read().decode(errors="replace")[-2000:]
         answer = {
