@@ -6,10 +6,15 @@ from hubsync.catalog import schema
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.db_rebuild import rebuild_command
 from hubsync.cli.exits import exit_status
-from hubsync.cli.output import print_json
+from hubsync.cli.output import print_json, say
+from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
+from hubsync.sync.publish import unrecorded, write_missing
+from hubsync.wiring import VIEWS_WAIT_S
 
-EPILOG = exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNAVAILABLE)
+EPILOG = exit_status(
+    ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNAVAILABLE, ExitCode.BUSY
+)
 
 
 @click.group("db", epilog=EPILOG)
@@ -26,30 +31,53 @@ def upgrade(common: Common) -> None:
     """Bring the catalog's schema to the one of this hubsync.
 
     Needed after installing a newer hubsync when a command says so; an empty
-    catalog gets its schema by itself.  Makes the store when there is none.
+    catalog gets its schema by itself.  Makes the store when there is none, and
+    the records of revisions that have none.
     """
     settings = common.settings()
     settings.store.root.mkdir(parents=True, exist_ok=True)
     before = schema.current(settings.catalog_url)
     schema.upgrade(settings.catalog_url)
     after = schema.head()
-    with common.open(create=True):  # the folders too, where there were none
-        pass
+    with (
+        common.open(create=True) as app,  # the folders too, where there were none
+        app.root.lock_shared(LOCK_WAIT_S),
+        app.root.lock_views(VIEWS_WAIT_S),
+    ):
+        # A store from before there were records must not be without for long.
+        written = write_missing(app.catalog, app.records)
     if common.as_json:
-        print_json({"before": before, "after": after})
+        print_json({"before": before, "after": after, "records_written": written})
     elif not common.quiet:
         click.echo(f"schema {before or 'empty'} -> {after}")
+        if written:
+            say(f"wrote the records of {written} revisions that had none")
 
 
 @command.command("check", epilog=EPILOG)
 @common_options
 def check(common: Common) -> None:
-    """Say whether the catalog's schema is the one of this hubsync."""
+    """Say whether the catalog's schema is the one of this hubsync.
+
+    And how many revisions have no record in the store, from which `hubsync db
+    rebuild` could make the catalog again.
+    """
     settings = common.settings()
-    with common.open(read_only=True):
-        pass
+    with common.open(read_only=True) as app:
+        revisions = len(app.catalog.commit_names())
+        without = sum(1 for _ in unrecorded(app.catalog, app.records))
     current = schema.current(settings.catalog_url)
     if common.as_json:
-        print_json({"current": current, "head": schema.head()})
+        print_json(
+            {
+                "current": current,
+                "head": schema.head(),
+                "revisions": revisions,
+                "without_record": without,
+            }
+        )
     elif not common.quiet:
         click.echo(f"schema {current} is current")
+        click.echo(f"{revisions - without} of {revisions} revisions have a record")
+        if without:
+            say("write the missing records with: hubsync db upgrade")

@@ -13,7 +13,9 @@ from hubsync.cli.output import print_json, say
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.model.units import format_size
+from hubsync.ports.blobs import HeldBlob
 from hubsync.retention.relay import lay_out_again
+from hubsync.retention.verify import verify as verify_blobs
 from hubsync.sync.rebuild import RebuildReport, rebuild
 from hubsync.wiring import App, open_root
 
@@ -45,8 +47,11 @@ EXAMPLES
 @click.option(
     "--force", is_flag=True, help="Put an SQLite catalog aside and begin anew."
 )
+@click.option(
+    "--verify", is_flag=True, help="Read every held blob and compare its digest."
+)
 @common_options
-def rebuild_command(common: Common, *, adopt: bool, force: bool) -> int:
+def rebuild_command(common: Common, *, adopt: bool, force: bool, verify: bool) -> int:
     """Make the catalog again from the records that the store keeps.
 
     For a catalog that is lost, damaged, or older than the store.  Every recorded
@@ -72,6 +77,8 @@ def rebuild_command(common: Common, *, adopt: bool, force: bool) -> int:
                 note=lambda text: None if common.quiet else say(f"hubsync: {text}"),
             )
             _lay_out(app)
+            if verify:
+                _verify(app, report)
     _print(common, report)
     return ExitCode.PARTLY if report.problems else ExitCode.DONE
 
@@ -84,6 +91,8 @@ def _put_aside(settings: Settings) -> None:
             hint="Make an empty database and name it in [catalog] url.",
         )
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    while Path(f"{path}.{stamp}.bak").exists():
+        stamp += "a"  # twice within a second: nothing is ever written over
     # The log belongs to the database: without it, its last commits are gone.
     for suffix in ("", "-wal", "-shm"):
         part = Path(f"{path}{suffix}")
@@ -95,13 +104,26 @@ def _require_empty(settings: Settings) -> None:
     path = CatalogAddress.parse(settings.catalog_url).path
     if path is not None and not path.exists():
         return
+    where = CatalogAddress.parse(settings.catalog_url)
     with Catalog.open(settings.catalog_url) as catalog:
         if catalog.repos():
-            where = CatalogAddress.parse(settings.catalog_url)
             raise UsageError(
                 f"the catalog {where} is not empty",
                 hint="Add what it lacks with --adopt, or put it aside with --force.",
             )
+
+
+def _verify(app: App, report: RebuildReport) -> None:
+    """What is damaged counts as not held: the size alone does not tell."""
+    held = list(app.catalog.all_held())
+    for damage in verify_blobs(
+        app.catalog, app.blobs, app.views, held, _ignore
+    ).damaged:
+        report.problems.append(f"{damage.blob.digest} is {damage.what}: pull it again")
+
+
+def _ignore(_: HeldBlob) -> None:
+    """Who rebuilds a catalog wants to know what is wrong, not how far it is."""
 
 
 def _lay_out(app: App) -> None:

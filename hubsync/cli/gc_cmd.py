@@ -81,5 +81,5 @@ def _print(common: Common, report: GcReport, *, dry_run: bool) -> None:
     if report.adoptable:
         say(
             f"kept {report.adoptable} blobs that revision records name and the "
-            "catalog does not: bring them back with: hubsync db rebuild"
+            "catalog does not: bring them back with: hubsync db rebuild --adopt"
         )

@@ -1,11 +1,12 @@
 """Where finished blobs stand: ``blobs/sha256/ab/cd/<64 hex>``, read-only."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from hubsync.model.digest import Digest, InvalidDigestError
-from hubsync.store.disk import explained
+from hubsync.store.disk import explain
 from hubsync.store.layout import StoreRoot
 from hubsync.store.syncing import sync_folders
 
@@ -28,12 +29,15 @@ class Shelf:
 
     def size(self, digest: Digest) -> int | None:
         """How long the blob is; None when it is not there."""
-        path = self.path(digest)
-        with explained(path):
-            try:
-                return path.stat().st_size
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+        name = digest.hex
+        path = f"{self._top}/{name[:2]}/{name[2:4]}/{name}"
+        try:
+            # A `Path` costs more than the call; plans ask for each file of a repo.
+            return os.stat(path).st_size  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise explain(error, Path(path)) from error
 
     def put(self, partial: Path, digest: Digest, size_bytes: int) -> bool:
         """Give the whole, synced file at *partial* its final name.
