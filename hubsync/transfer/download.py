@@ -180,10 +180,8 @@ class Download:
 
     async def _part(self, ingest: Ingest, parts: Parts, span: Span) -> None:
         """Ask for *span* once; what did not come of it is given back to *parts*."""
-        began = self._again_at
         try:
             async with self._run.slots.one(self):
-                began = asyncio.get_running_loop().time()
                 await self._request(ingest, span)
             later = None
         except RetryLaterError as error:
@@ -192,7 +190,7 @@ class Download:
             parts.give_back(rest)
             later = later or RetryLaterError(f"the hub stopped at byte {rest[0][0]}")
         if later is not None:
-            await self._pause(later, ingest, began)
+            await self._pause(later, ingest)
 
     async def _request(self, ingest: Ingest, span: Span) -> None:
         start, stop = span
@@ -208,6 +206,7 @@ class Download:
         if self._via is None:
             async with self._asking:
                 if self._via is None:
+                    await self._calm()
                     return await self._checked(headers, span, None)
         return await self._checked(headers, span, self._via)
 
@@ -218,8 +217,10 @@ class Download:
         try:
             found = self._accept(reply, headers, span)
         except BaseException as error:
-            if isinstance(error, ExpiredError) and self._via == via:
-                self._forget_the_way()
+            if isinstance(error, ExpiredError):
+                error.is_known = self._via != via
+                if not error.is_known:
+                    self._forget_the_way()
             reply.response.close()  # its body is of no use, and may be long
             raise
         # An address that another lane found expired meanwhile stays forgotten.
@@ -295,17 +296,16 @@ class Download:
         missing = sum(stop - start for start, stop in ingest.missing())
         return self._fetch.want.size_bytes - missing
 
-    async def _pause(
-        self, later: RetryLaterError, ingest: Ingest, began: float | None = None
-    ) -> None:
-        """Wait before the next request; *began*: when the one that failed did.
+    async def _pause(self, later: RetryLaterError, ingest: Ingest) -> None:
+        """Wait before the next request.
 
         All lanes fail at once when a host or the line does.  That is one failure:
-        whatever began before the pause after it was over is not counted again.
+        those that fail during the pause after the first are not counted again.
         """
         clock = asyncio.get_running_loop().time
         self._run.retries += 1
-        counts = began is None or began >= self._again_at
+        is_known = isinstance(later, ExpiredError) and later.is_known
+        counts = clock() >= self._again_at and not is_known
         if counts:
             there = self._there(ingest)
             # Not "more than before this request": a hub that ignores ranges and
@@ -319,6 +319,11 @@ class Download:
         self._again_at = max(self._again_at, clock() + wait)
         pause = max(self._again_at - clock(), 0.0)
         self._run.progress.note(f"{self._name}: {later}; again in {pause:.1f} s")
+        await self._calm()
+
+    async def _calm(self) -> None:
+        """Wait until the pause after the last failure is over."""
+        clock = asyncio.get_running_loop().time
         while (left := self._again_at - clock()) > 0:  # noqa: ASYNC110 - others may put it off
             await asyncio.sleep(left)
 

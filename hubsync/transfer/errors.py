@@ -15,7 +15,12 @@ class RetryLaterError(Exception):
 
 
 class ExpiredError(RetryLaterError):
-    """A signed address is good no more: the hub gives a new one."""
+    """A signed address is good no more: the hub gives a new one.
+
+    *is_known*: another lane was told so of this address before.
+    """
+
+    is_known = False
 
 
 class StartOverError(Exception):
