@@ -1,6 +1,9 @@
 """F15 and F16: the catalog is gone, or is an old one; the store knows it all."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,25 @@ from tests.pulling import Mirror
 from tests.testhub import Lfs, TestHub
 
 WEIGHTS = b"weights " * 40_000
+
+# A pull that is killed -9 when it comes to call what is named.
+KILLED_AT = """
+import importlib, os, signal, sys
+from hubsync.cli.main import main
+
+module, _, name = sys.argv[1].partition(":")
+owner = importlib.import_module(module)
+*path, name = name.split(".")
+for part in path:
+    owner = getattr(owner, part)
+setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+main(sys.argv[2:])
+"""
+BETWEEN = {
+    "record and rows": "hubsync.catalog.catalog:Catalog.publish",
+    "rows and the repo's record": "hubsync.sync.publish:write_repo",
+    "the repo's record and the view": "hubsync.sync.pull:lay_out",
+}
 
 
 def contents(root: Path) -> dict[str, Any]:
@@ -173,3 +195,106 @@ def test_an_unchanged_pull_writes_no_record_and_mends_a_missing_one(
         path.unlink()
     mirror.pull("acme/model")
     assert all(path.exists() for path in records)
+
+
+@pytest.mark.parametrize("point", BETWEEN)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_f15_a_pull_killed_anywhere_leaves_records_to_rebuild_from(
+    mirror: Mirror, hub: TestHub, point: str, *, renamed: bool
+) -> None:
+    repo = hub.create_repo("acme/model")
+    first = repo.commit({"a.txt": b"a", "w.bin": Lfs(WEIGHTS)})
+    mirror.pull("acme/model")
+    if renamed:
+        repo.rename("acme/renamed")
+    second = repo.commit({"b.txt": b"b"})
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, BETWEEN[point], "pull", "acme/model"],
+        env=mirror.environment(),
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    blobs = mirror.blobs().keys()
+
+    (mirror.root / "catalog.db").unlink()
+    assert mirror.json("db", "rebuild")["problems"] == []
+    assert mirror.run("gc").returncode == 0
+    assert mirror.blobs().keys() == blobs, "what was brought in is in a tree now"
+    name = "huggingface:acme/renamed" if renamed else "huggingface:acme/model"
+    (rebuilt,) = (value for key, value in contents(mirror.root).items() if key == name)
+    assert [one.oid for one, *_ in rebuilt["commits"]] == [second, first]
+
+    mirror.pull("acme/model")
+    after = contents(mirror.root)
+    assert after[name]["refs"] == {"refs/heads/main": second}
+    assert set(after) == {name, "held"}
+    (mirror.root / "catalog.db").unlink()
+    mirror.json("db", "rebuild")
+    assert contents(mirror.root) == after
+
+
+def test_f15_a_lost_repo_record_is_named_and_its_commits_come_back(
+    filled: Mirror,
+) -> None:
+    before = contents(filled.root)
+    paths = sorted((filled.root / "records").rglob("repo.json"))
+    paths[0].unlink()
+    paths[1].write_bytes(b"{")
+    (filled.root / "catalog.db").unlink()
+    done = filled.run("db", "rebuild")
+    assert done.returncode == ExitCode.PARTLY
+    assert str(paths[0]) in done.stderr
+    assert str(paths[1]) in done.stderr
+    after = contents(filled.root)
+    for name in before.keys() - {"held"}:
+        assert after[name]["commits"] == before[name]["commits"]
+
+
+def test_f15_verify_finds_what_a_size_does_not_tell(filled: Mirror) -> None:
+    weights = max(filled.blobs().values(), key=lambda path: path.stat().st_size)
+    data = bytearray(weights.read_bytes())
+    data[100] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(data)
+    (filled.root / "catalog.db").unlink()
+    done = filled.run("db", "rebuild", "--verify")
+    assert done.returncode == ExitCode.PARTLY
+    assert weights.name in done.stderr
+    assert weights.name not in filled.blobs()
+
+
+def test_a_store_without_records_says_so_and_an_upgrade_writes_them(
+    filled: Mirror,
+) -> None:
+    before = contents(filled.root)
+    commits = sum(len(it["commits"]) for name, it in before.items() if name != "held")
+    assert filled.json("db", "check")["without_record"] == 0
+    shutil.rmtree(filled.root / "records")
+    assert filled.json("db", "check")["without_record"] == commits
+    assert "db upgrade" in filled.run("db", "check").stderr
+    assert filled.json("db", "upgrade")["records_written"] == commits
+    assert filled.json("db", "check")["without_record"] == 0
+    (filled.root / "catalog.db").unlink()
+    filled.json("db", "rebuild")
+    assert contents(filled.root) == before
+
+
+def test_f16_refs_move_again_to_what_the_old_catalog_lacked(
+    mirror: Mirror, hub: TestHub, tmp_path: Path
+) -> None:
+    repo = hub.create_repo("acme/model")
+    repo.commit({"a.txt": b"a"})
+    mirror.pull("acme/model")
+    shutil.copy(mirror.root / "catalog.db", tmp_path / "backup.db")
+    repo.tag("v2", repo.commit({"b.txt": b"b"}))
+    mirror.pull("acme/model")
+    mirror.pull("acme/model", "v2")
+    newest = contents(mirror.root)
+    for path in mirror.root.glob("catalog.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "backup.db", mirror.root / "catalog.db")
+    assert mirror.json("gc", "--dry-run")["adoptable"] == 1
+    assert mirror.json("db", "rebuild", "--adopt")["commits"] == 1
+    assert contents(mirror.root) == newest
+    assert mirror.json("gc")["adoptable"] == 0

@@ -32,9 +32,7 @@ def test_they_are_sorted_apart_and_never_empty(added: list[Span]) -> None:
     found = list(Spans(added))
 
     assert all(start < stop for start, stop in found)
-    assert all(
-        before[1] < after[0] for before, after in itertools.pairwise(found)
-    )
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(found))
 
 
 @given(st.lists(span), st.integers(0, SIZE + 5))

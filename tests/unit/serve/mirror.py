@@ -98,7 +98,7 @@ class Mirror:
         )
         if file.held:
             ingest = self.blobs.begin(Descriptor(size, digest, git_oid))
-            if not isinstance(ingest, HeldBlob):
+            if ingest and not isinstance(ingest, HeldBlob):
                 ingest.write(file.data)
                 ingest.complete()
             held = HeldBlob(digest, size, None if file.lfs else git_oid)

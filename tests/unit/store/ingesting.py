@@ -26,6 +26,7 @@ def ingest(blobs: LocalBlobs, seed: int) -> str:
     data = content(seed)
     want = by_oid(data) if seed % 3 == 0 else by_digest(data)
     ingest = blobs.begin(want)
+    assert ingest is not None, "it waited"
     if isinstance(ingest, HeldBlob):
         return ingest.digest.hex
     for start in range(ingest.offset, len(data), BLOCK_BYTES):

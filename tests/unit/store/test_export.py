@@ -318,10 +318,9 @@ def test_where_nothing_can_be_shared_bytes_are_copied(
     report = write_folder(target, entries, blobs, link=True)
 
     assert files_in(target) == WHOLE
-    assert report.warnings == (
-        "3 files were copied, not linked: the folder is on another file system "
-        "than the store",
-    )
+    (warning,) = report.warnings
+    assert "3 files were copied, not linked" in warning
+    assert "another file system" in warning
 
 
 def test_a_folder_without_room_says_so(
