@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from hubsync.catalog import schema
 from hubsync.catalog.catalog import Catalog
 from hubsync.model.errors import ExitCode
+from tests.postgres import require_server
 from tests.pulling import Mirror
 from tests.testhub import Lfs, TestHub
 
@@ -298,3 +300,21 @@ def test_f16_refs_move_again_to_what_the_old_catalog_lacked(
     assert mirror.json("db", "rebuild", "--adopt")["commits"] == 1
     assert contents(mirror.root) == newest
     assert mirror.json("gc")["adoptable"] == 0
+
+
+def test_f15_on_postgresql_the_new_database_has_to_be_empty(
+    mirror: Mirror, hub: TestHub
+) -> None:
+    repo = hub.create_repo("acme/model")
+    oid = repo.commit({"a.txt": b"a", "w.bin": Lfs(WEIGHTS)})
+    mirror.pull("acme/model")  # into SQLite; the records are the store's
+    server = require_server()
+    with server.database(server.template("catalog", schema.upgrade)) as url:
+        env = {"HUBSYNC_CATALOG__URL": url}
+        assert mirror.json("db", "rebuild", env=env)["commits"] == 1
+        assert oid in mirror.run("list", "--json", env=env).stdout
+        assert mirror.json("verify", "--all", env=env)["blobs"] == 2
+        for option in ([], ["--force"]):
+            done = mirror.run("db", "rebuild", *option, env=env)
+            assert done.returncode == ExitCode.USAGE
+        assert mirror.json("db", "rebuild", "--adopt", env=env)["commits"] == 0
