@@ -83,12 +83,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:] if argv is None else list(argv))
-    # A closed pipe would raise once more when Python flushes at exit.
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+        pass  # whoever read us has seen enough: `| head`
+    except OSError as error:  # a full disk below `> file`
+        code = code or _explain_os_error(error)
+    sys.stderr.flush()
+    # Nothing is left to be done: files are closed, and taking the interpreter
+    # apart would take longer than many a command.
+    os._exit(code)
 
 
 def run(argv: Sequence[str]) -> int:

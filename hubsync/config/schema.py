@@ -84,7 +84,7 @@ class TransferSettings(Section):
     """How hard to pull."""
 
     max_connections: Annotated[int, Field(ge=1, le=256)] = 32
-    connections_per_file: Annotated[int, Field(ge=1, le=64)] = 16
+    connections_per_file: Annotated[int, Field(ge=1, le=64)] = 24
     part_size: Annotated[Size, Field(ge=1 << 16, le=1 << 30)] = 32 << 20
     connect_timeout: Duration = 10.0
     read_timeout: Duration = 30.0

@@ -25,7 +25,7 @@ from hubsync.transfer.slots import Slots
 
 __all__ = ["Engine", "Fetch", "FetchReport"]
 
-DISK_THREADS = 4
+DISK_THREADS = 6  # one of them is often waiting for a sync
 FEW = 16  # small files that are begun at once
 STALL_LOOK_S = 1.0
 _FILES_KEPT_FREE = 40  # of the process's open files: the catalog, the log, stdio

@@ -10,7 +10,7 @@ class TransferOptions:
     """Limits and patience of the transfer engine."""
 
     connections_max: int = 32  # over all files of a run
-    connections_per_file_max: int = 16  # of them, for one large file
+    connections_per_file_max: int = 24  # of them, for one large file
     large_files_max: int = 4  # in flight at once: each leaves a partial when killed
     part_bytes_max: int = 32 * MIB  # of a large file, in one request
     connect_timeout_s: float = 10.0
