@@ -10,7 +10,9 @@ from hubsync.model.errors import ExitCode, UsageError
 from hubsync.model.units import format_size, parse_duration
 from hubsync.retention.gc import GcOptions, GcReport
 
-EPILOG = exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.BUSY)
+EPILOG = exit_status(
+    ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.INTEGRITY, ExitCode.BUSY
+)
 
 
 class Duration(click.ParamType[float]):

@@ -52,6 +52,9 @@ class Records(Protocol):
     def folders(self) -> Iterator[RecordFolder]:
         """All there is, damaged or not, in a fixed order."""
 
+    def folder_of(self, repo: RepoId) -> RecordFolder | None:
+        """The one of *repo*, if it has any."""
+
     def is_of(self, folder: RecordFolder, repo: RepoId) -> bool:
         """Whether *folder* is the one of *repo*."""
 

@@ -134,15 +134,22 @@ class StoreRecords:
         with explained(self._root.records):
             paths = sorted(self._root.records.glob("[0-9a-f][0-9a-f]/*"))
         for path in filter(Path.is_dir, paths):
-            with explained(path):
-                commits, hidden = _oids(path, _REVISION), _oids(path, _FORGOTTEN)
-            repo = self._read_repo(path / _REPO)
-            is_empty = not (commits or hidden)
-            if repo is None and is_empty:
-                continue  # whoever was to write the first record was killed
-            if repo is None:
-                repo = RecordDamagedError(f"the record {path / _REPO} is missing")
-            yield RecordFolder(f"{path.parent.name}/{path.name}", repo, commits, hidden)
+            if found := self._read_folder(path):
+                yield found
+
+    def folder_of(self, repo: RepoId) -> RecordFolder | None:
+        path = self._path(repo)
+        return self._read_folder(path) if path.is_dir() else None
+
+    def _read_folder(self, path: Path) -> RecordFolder | None:
+        with explained(path):
+            commits, hidden = _oids(path, _REVISION), _oids(path, _FORGOTTEN)
+        repo = self._read_repo(path / _REPO)
+        if repo is None:
+            if not (commits or hidden):
+                return None  # whoever was to write the first record was killed
+            repo = RecordDamagedError(f"the record {path / _REPO} is missing")
+        return RecordFolder(f"{path.parent.name}/{path.name}", repo, commits, hidden)
 
     def is_of(self, folder: RecordFolder, repo: RepoId) -> bool:
         return self._path(repo) == self._root.records / folder.key

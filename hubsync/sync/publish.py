@@ -16,7 +16,7 @@ from hubsync.catalog.leases import Lease
 from hubsync.catalog.recording import write_repo
 from hubsync.catalog.rows import Publication, Published, RepoRow, SnapshotRow
 from hubsync.model.errors import HubsyncError
-from hubsync.model.record import RevisionRecord
+from hubsync.model.record import RecordDamagedError, RecordFolder, RevisionRecord
 from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.ports.records import Records
 
@@ -145,15 +145,26 @@ def recorded_revision(
 def unrecorded(
     catalog: Catalog, records: Records
 ) -> Iterator[tuple[RepoRow, SnapshotRow]]:
-    """Commits of the catalog without a record of their own.
+    """Commits of the catalog without a record of their own that can be read.
 
-    A hubsync that kept no records yet has recorded them, or one was deleted.
+    A hubsync that kept no records yet has recorded them; or one was deleted, or
+    went bad while the catalog still knows what it said.
     """
     for row in catalog.repos():
+        recorded: set[str] = set()
+        for repo in row.names:
+            if folder := records.folder_of(repo):
+                recorded.update(_readable(records, folder))
         for snapshot in catalog.snapshots(row):
-            oid = snapshot.commit.oid
-            if not any(records.holds(repo, oid) for repo in row.names):
+            if snapshot.commit.oid not in recorded:
                 yield row, snapshot
+
+
+def _readable(records: Records, folder: RecordFolder) -> Iterator[str]:
+    for oid in folder.commits:
+        with suppress(RecordDamagedError):
+            records.read_revision(folder, oid)
+            yield oid
 
 
 def write_missing(catalog: Catalog, records: Records) -> int:

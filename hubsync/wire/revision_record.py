@@ -130,7 +130,8 @@ def parse_repo_record(data: bytes, where: str) -> RepoRecord:
 def _damaged(where: str, error: Exception) -> RecordDamagedError:
     return RecordDamagedError(
         f"the record {where} cannot be read: {type(error).__name__}: {error}",
-        hint="Pull that revision again; until then the others can be used.",
+        hint="Pull that revision again, or hubsync db upgrade while the catalog "
+        "has it. If nobody wants it, delete the file.",
     )
 
 

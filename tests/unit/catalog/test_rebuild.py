@@ -395,6 +395,19 @@ def test_a_store_from_before_there_were_records_gets_them(
     assert said(empty) == said(site.catalog)
 
 
+def test_a_record_that_went_bad_is_written_again_while_the_catalog_knows_it(
+    quick_site: Site, empty: Catalog, tmp_path: Path
+) -> None:
+    live(quick_site, 5)
+    for path in (tmp_path / "store/records").rglob("*.json*"):
+        path.write_bytes(path.read_bytes()[:-9])
+    count = len(quick_site.catalog.commit_names())
+    assert len(list(unrecorded(quick_site.catalog, quick_site.records))) == count
+    assert write_missing(quick_site.catalog, quick_site.records) == count
+    quick_site.rebuild(empty)
+    assert said(empty) == said(quick_site.catalog)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_half_done_forget_is_finished_either_way(
     quick_site: Site, *, known: bool
