@@ -235,14 +235,15 @@ class _Adder:
         try:
             for one in group:
                 digest, size_bytes = one.blob.digest, one.blob.size_bytes
-                if digest in fresh or self.blobs.has(digest, size_bytes):
+                # Not "is there a file of that name?": the store also makes sure
+                # that the name is durable.
+                ingest = None if digest in fresh else self._begin(one, fresh)
+                if ingest is None:
                     self.progress.file_advanced(one.entry.path, size_bytes)
                     continue
+                self._copy(one, ingest)
+                fresh[digest] = ingest
                 stored += size_bytes
-                ingest = self._begin(one, fresh)
-                if ingest is not None:
-                    self._copy(one, ingest)
-                    fresh[digest] = ingest
             self._publish(fresh)
         finally:
             for ingest in fresh.values():
@@ -253,7 +254,7 @@ class _Adder:
         return stored
 
     def _begin(self, found: _Found, fresh: dict[Digest, Ingest]) -> Ingest | None:
-        """None: somebody else has stored it."""
+        """None: it is in the store already."""
         blob = found.blob
         want = Descriptor(blob.size_bytes, blob.digest, blob.git_oid)
         ingest = self.blobs.begin(want, wait=not fresh)
