@@ -43,52 +43,45 @@ def insert(
     rows: Sequence[dict[str, Any]],
     *,
     keep_existing: bool = False,
+    on_conflict: str = "",
 ) -> None:
-    """Insert *rows*; with *keep_existing* those that are there stay as they are."""
+    """Insert *rows*; with *keep_existing* those that are there stay as they are.
+
+    *on_conflict* is what else to do with them, in the SQL of both databases.
+    """
     if not rows:
         return
-    if connection.dialect.name == "sqlite":
-        _insert_many(connection, table, rows, keep_existing=keep_existing)
-    elif len(rows) >= COPY_ROWS_MIN:
-        _copy(connection, table, rows, keep_existing=keep_existing)
-    elif keep_existing:
-        connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
+    clause = on_conflict or ("DO NOTHING" if keep_existing else "")
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS_MIN:
+        _copy(connection, table, rows, clause)
     else:
-        connection.execute(table.insert(), rows)
+        _insert_many(connection, table, rows, clause)
 
 
 def _insert_many(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[dict[str, Any]],
-    *,
-    keep_existing: bool,
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], clause: str
 ) -> None:
     """What SQLAlchemy does to each row costs more than SQLite's own work."""
-    names = list(rows[0])
-    clause = " ON CONFLICT DO NOTHING" if keep_existing else ""
-    statement = (
-        f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608 - names of our own
-        f"VALUES ({', '.join('?' * len(names))}){clause}"
-    )
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    marks = ", ".join([mark] * len(rows[0]))
+    statement = f"INSERT INTO {table.name} ({_names(rows)}) VALUES ({marks})"  # noqa: S608 - names of our own
     columns = []
-    for name in names:
+    for name in rows[0]:
         values: Iterable[Any] = map(itemgetter(name), rows)
         bind = _processor(connection, table, name)
         columns.append(values if bind is None else map(bind, values))
     # Column by column, so that a row costs no call unless its type asks for one.
-    connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
+    connection.exec_driver_sql(
+        f"{statement} ON CONFLICT {clause}" if clause else statement,
+        list(zip(*columns, strict=True)),
+    )
 
 
 def _copy(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[dict[str, Any]],
-    *,
-    keep_existing: bool,
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], clause: str
 ) -> None:
-    names = ", ".join(f'"{column}"' for column in rows[0])
-    if not keep_existing:
+    names = _names(rows)
+    if not clause:
         _copy_rows(connection, table, f"COPY {table.name} ({names}) FROM STDIN", rows)
         return
     # COPY knows no ON CONFLICT, so the rows go through a table of their own.
@@ -100,9 +93,13 @@ def _copy(
     _copy_rows(connection, table, f"COPY {staged} ({names}) FROM STDIN", rows)
     connection.exec_driver_sql(
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {staged} "  # noqa: S608 - names of our own
-        "ON CONFLICT DO NOTHING"
+        f"ON CONFLICT {clause}"
     )
     connection.exec_driver_sql(f"DROP TABLE {staged}")
+
+
+def _names(rows: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(f'"{column}"' for column in rows[0])
 
 
 def _copy_rows(

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, func, select
 
 from hubsync.catalog import leases, trees
-from hubsync.catalog.blobs import record_held
-from hubsync.catalog.bulk import chunks, insert
+from hubsync.catalog.bulk import insert
 from hubsync.catalog.refs import move_refs
 from hubsync.catalog.repos import record_repo
 from hubsync.catalog.rows import Publication
@@ -17,6 +16,11 @@ from hubsync.model.record import RepoRecord, RevisionRecord
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo
 from hubsync.ports.blobs import HeldBlob
+
+_HOLD = (
+    "(key) DO UPDATE SET size = excluded.size, sha256 = excluded.sha256, "
+    "held = excluded.held WHERE NOT blobs.held"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +70,17 @@ def _restore_held(
     """As `blobs.record_held`, for many of which hardly any is known."""
     names = {f"git:{one.git_oid}": one for one in held if one.git_oid}
     names |= {f"sha256:{one.digest.hex}": one for one in held}
-    wanted = select(blobs.c.key).where(blobs.c.held != true())
-    waiting: set[str] = set()
-    for chunk in chunks(names):
-        waiting.update(connection.scalars(wanted.where(blobs.c.key.in_(chunk))))
     rows = [
         {
             "key": key,
-            "size": names[key].size_bytes,
-            "sha256": names[key].digest.hex,
+            "size": one.size_bytes,
+            "sha256": one.digest.hex,
             "held": True,
             "recorded_at": now,
         }
-        for key in sorted(names.keys() - waiting)
+        for key, one in sorted(names.items())
     ]
-    insert(connection, blobs, rows, keep_existing=True)
-    record_held(connection, list({names[key] for key in waiting}), now)
+    insert(connection, blobs, rows, on_conflict=_HOLD)
 
 
 def _restore_repo(connection: Connection, record: RepoRecord, now: datetime) -> int:
