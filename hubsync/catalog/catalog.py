@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from hubsync.catalog import blobs, leases, refs, repos, schema, snapshots, trees
 from hubsync.catalog.address import CatalogAddress, sqlite_url
 from hubsync.catalog.leases import Lease, LeaseRow, Watch
-from hubsync.catalog.restore import Restored, restore
+from hubsync.catalog.restore import Repo, Restored, restore
 from hubsync.catalog.rows import (
     Forgotten,
     Publication,
@@ -24,7 +24,6 @@ from hubsync.catalog.rows import (
 )
 from hubsync.catalog.session import Session
 from hubsync.model.digest import Digest, GitOid
-from hubsync.model.record import RepoRecord
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import HeldEntry
@@ -170,7 +169,7 @@ class Catalog:
 
     def restore(
         self,
-        record: RepoRecord,
+        repo: Repo,
         batch: Sequence[Restored],
         refs: Mapping[RefName, str],
     ) -> None:
@@ -180,7 +179,7 @@ class Catalog:
         those that it has.
         """
         now = _now()
-        self._session.write(lambda tx: restore(tx, record, batch, refs, now))
+        self._session.write(lambda tx: restore(tx, repo, batch, refs, now))
 
     def touch(self, repo: RepoId) -> None:
         """The repo was asked for just now, and nothing had changed."""

@@ -24,6 +24,14 @@ _HOLD = (
 
 
 @dataclass(frozen=True, slots=True)
+class Repo:
+    """What the repo is; *former*: the name by which the catalog still knows it."""
+
+    record: RepoRecord
+    former: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """One commit, with those of its blobs that are held."""
 
@@ -33,7 +41,7 @@ class Restored:
 
 def restore(
     connection: Connection,
-    record: RepoRecord,
+    repo: Repo,
     batch: Sequence[Restored],
     refs: Mapping[RefName, str],
     now: datetime,
@@ -43,14 +51,15 @@ def restore(
     Nothing is compared: the records are our own.  Blobs count as recorded *now*.
     """
     leases.keep_gc_out(connection)
+    record = repo.record
     synced_at = connection.scalar(
         select(repos.c.last_synced_at).where(
             repos.c.upstream == record.repo.upstream,
             repos.c.repo_type == record.repo.repo_type.value,
-            repos.c.name == record.repo.name,
+            repos.c.name == (repo.former or record.repo.name),
         )
     )
-    repo_id = _restore_repo(connection, record, now)
+    repo_id = _restore_repo(connection, repo, now)
     newest = select(func.coalesce(func.max(commits.c.seq), 0))
     seq = connection.scalar(newest.where(commits.c.repo_id == repo_id)) or 0
     before = trees.current(connection, repo_id)
@@ -83,7 +92,8 @@ def _restore_held(
     insert(connection, blobs, rows, on_conflict=_HOLD)
 
 
-def _restore_repo(connection: Connection, record: RepoRecord, now: datetime) -> int:
+def _restore_repo(connection: Connection, repo: Repo, now: datetime) -> int:
+    record = repo.record
     repo_id = record_repo(
         connection,
         Publication(
@@ -92,6 +102,7 @@ def _restore_repo(connection: Connection, record: RepoRecord, now: datetime) -> 
             commit=Commit(""),
             entries=(),
             refs=(),
+            alias=repo.former,
             accept_new_identity=True,
         ),
         now,

@@ -5,15 +5,17 @@ store says which bytes are held.  What only the catalog knew is lost: the log of
 where refs pointed before, and when an unchanged repo was asked for last.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.recording import write_repo
-from hubsync.catalog.restore import Restored
+from hubsync.catalog.restore import Repo, Restored
+from hubsync.catalog.rows import RepoRow
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import HubsyncError
 from hubsync.model.record import RecordDamagedError, RepoRecord, RevisionRecord
+from hubsync.model.revision import RefName
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobStore, HeldBlob
 from hubsync.ports.records import Records
@@ -78,27 +80,47 @@ class _Rebuild:
 
     def restore_repo(self, owned: Owned, *, only_unknown: bool) -> None:
         repo = owned.repo
-        row = self.catalog.find_repo(repo.repo) if only_unknown else None
+        row = self._find(repo) if only_unknown else None
         known = set(self.catalog.commit_order(row)) if row else set()
         there = {one.name for one in self.catalog.refs(row)} if row else set()
         new = {oid: at for oid, at in owned.commits.items() if oid not in known}
-        if row is not None and not new:
+        # Those to a commit move with it: who is interrupted there goes on right.
+        refs = {
+            name: oid
+            for name, oid in repo.refs.items()
+            if oid in new or (oid in known and name not in there)
+        }
+        former = row.repo.name if row and row.repo != repo.repo else None
+        if row and not (new or refs or former):
             return
         done: set[str] = set()
         for batch in self._batches(new):
-            done |= self._restore(repo, batch)
-        refs = {}
+            done |= self._restore(Repo(repo, former), batch, refs)
+        late = {name: oid for name, oid in refs.items() if oid in known}
+        self.catalog.restore(Repo(repo, former), (), late)
+        self._name_lost(repo, done | known)
+        self.report.repos += 1
+        self.report.commits += len(done)
+        self.report.refs += sum(oid in done | known for oid in refs.values())
+
+    def _find(self, repo: RepoRecord) -> RepoRow | None:
+        """The repo under the name that an old catalog knows it by."""
+        for name in (repo.repo.name, *repo.aliases):
+            row = self.catalog.find_repo(replace(repo.repo, name=name))
+            if row and (
+                row.repo == repo.repo
+                or None in (row.hub_id, repo.hub_id)
+                or row.hub_id == repo.hub_id
+            ):
+                return row
+        return None
+
+    def _name_lost(self, repo: RepoRecord, there: Container[str]) -> None:
         for name, oid in repo.refs.items():
-            if oid in done or (oid in known and name not in there):
-                refs[name] = oid
-            elif oid not in known:
+            if oid not in there:
                 self.report.problems.append(
                     f"{repo.repo}: {name} points to {oid[:10]}, which has no record"
                 )
-        self.catalog.restore(repo, (), refs)
-        self.report.repos += 1
-        self.report.commits += len(done)
-        self.report.refs += len(refs)
 
     def _batches(self, commits: Mapping[str, Where]) -> Iterator[list[Restored]]:
         batch: list[Restored] = []
@@ -119,20 +141,25 @@ class _Rebuild:
         if batch:
             yield batch
 
-    def _restore(self, repo: RepoRecord, batch: Sequence[Restored]) -> set[str]:
-        """The commits of *batch* that were recorded."""
+    def _restore(
+        self, repo: Repo, batch: Sequence[Restored], refs: Mapping[RefName, str]
+    ) -> set[str]:
+        """The commits of *batch* that were recorded, with those of *refs* to them."""
+        oids = {one.revision.commit.oid for one in batch}
+        mine = {name: oid for name, oid in refs.items() if oid in oids}
         try:
-            self.catalog.restore(repo, batch, {})
+            self.catalog.restore(repo, batch, mine)
         except HubsyncError as error:
             if len(batch) == 1:
-                oid = batch[0].revision.commit.oid
-                self.report.problems.append(f"{repo.repo}@{oid[:10]}: {error}")
+                (oid,) = oids
+                name = repo.record.repo
+                self.report.problems.append(f"{name}@{oid[:10]}: {error}")
                 return set()
             done: set[str] = set()
             for one in batch:
-                done |= self._restore(repo, [one])
+                done |= self._restore(repo, [one], refs)
             return done
-        return {one.revision.commit.oid for one in batch}
+        return oids
 
     def _look(self, revision: RevisionRecord) -> Restored:
         """Which blobs of *revision* the store has, of those not looked for yet."""

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,50 @@ def test_f16_an_old_catalog_gets_what_it_lacks_and_its_refs_move(
     assert quick_site.rebuild(empty, only_unknown=True).commits == 2
     assert said(empty) == said(quick_site.catalog)
     assert not needed_by_records(empty, quick_site.records, quick_site.blobs)
+
+
+@pytest.mark.parametrize("hub_id", ["A", None])
+@pytest.mark.parametrize("commit", [1, 2])
+def test_f16_an_old_catalog_learns_of_a_rename(
+    quick_site: Site, empty: Catalog, hub_id: str | None, commit: int
+) -> None:
+    quick_site.publish(1, hub_id=hub_id)
+    quick_site.rebuild(empty)
+    new = repo("org/new")
+    quick_site.publish(commit, of=new, alias=repo().name, hub_id=hub_id)
+    assert quick_site.rebuild(empty, only_unknown=True).problems == []
+    assert said(empty) == said(quick_site.catalog)
+
+
+@pytest.mark.parametrize("only_unknown", [True, False])
+def test_f15_an_interrupted_rebuild_is_gone_on_with(
+    quick_site: Site,
+    empty: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    only_unknown: bool,
+) -> None:
+    quick_site.publish(1)
+    if only_unknown:
+        quick_site.rebuild(empty)
+    for number in range(2, 6):
+        refs = [MAIN] if number == 3 else [RefName.tag(f"t{number}")]
+        quick_site.publish(number, refs=refs)
+    monkeypatch.setattr("hubsync.sync.rebuild.BATCH_COMMITS", 1)
+    steps = count()
+    write = empty.restore
+
+    def interrupted(*args: Any) -> None:
+        if next(steps) >= 3:
+            raise KeyboardInterrupt
+        write(*args)
+
+    monkeypatch.setattr(empty, "restore", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick_site.rebuild(empty, only_unknown=only_unknown)
+    monkeypatch.setattr(empty, "restore", write)
+    assert quick_site.rebuild(empty, only_unknown=True).problems == []
+    assert said(empty) == said(quick_site.catalog)
 
 
 def test_f16_what_an_old_catalog_goes_on_with_does_not_hide_what_it_lacks(
