@@ -103,7 +103,8 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise CatalogAddressError(
             f"there is no catalog at {path}",
-            hint="Pull something first, or check the store's root.",
+            hint="If it was lost, make it again with: hubsync db rebuild. If there "
+            "never was one, pull something first.",
         )
     try:
         return _open_uri(path, "mode=ro", sqlite3.Connection)

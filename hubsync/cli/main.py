@@ -4,6 +4,7 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -82,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         # A terminal that cannot show a file's name must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Who stops a service or a container says SIGTERM and means Ctrl-C.  Not by way
+    # of SIGINT: whoever was started in the background ignores that.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = run(sys.argv[1:] if argv is None else list(argv))
     try:
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from hubsync.model.digest import Digest
 from hubsync.store.disk import explain, explained
@@ -24,12 +25,14 @@ def publish(shelf: Shelf, ingests: Sequence[LocalIngest]) -> None:
         for ingest in ingests:
             stack.callback(ingest.abort)
         _sync(ingests)
-        placed: dict[Digest, bool] = {}
+        placed: dict[Digest, Path | None] = {}
         try:
             for ingest in ingests:
                 assert ingest.verified, "only what was verified is published"
                 with explained(ingest.path):
-                    placed.setdefault(ingest.verified.digest, ingest.put())
+                    is_new = ingest.put()
+                    path = ingest.path if is_new else None
+                    placed.setdefault(ingest.verified.digest, path)
         except BaseException:
             # Their folders were never synced: they must not pass for held.
             with explained(shelf.root.blobs):

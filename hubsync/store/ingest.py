@@ -12,7 +12,7 @@ from hubsync.model.errors import HubsyncError
 from hubsync.model.spans import Span, Spans
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, Block, HeldBlob
-from hubsync.store.disk import explain, explained, is_out_of_room
+from hubsync.store.disk import explain, explained, is_out_of_room, sync_folder
 from hubsync.store.handle import Handle
 from hubsync.store.hashing import BlobHash
 from hubsync.store.journal import Journal, journal_of, read_journal
@@ -40,6 +40,7 @@ class LocalIngest:
         self._path = shelf.root.partial / want.key
         self._has_journal = True  # until it is known that there is none on disk
         self._there = Spans()
+        self._durable = Spans()  # of it, what the last checkpoint made so
         self._journal: Journal | None = None
         # _there, _journal, _promised, _unchecked.  Taken after _hashing, if both.
         self._noting = threading.Lock()
@@ -151,12 +152,24 @@ class LocalIngest:
         with self._file.use() as fd:
             with self._noting:
                 durable = Spans(self._there)
+                has_journal = self._journal is not None
             self._sync(fd, os.fdatasync)
-            with self._noting, explained(self._path):
-                if self._journal is not None:
-                    self._journal.close()
-                    path = journal_of(self._path)
-                    self._journal = Journal(path, self._there, durable)
+            self._durable = durable
+            if has_journal:
+                with explained(self._path):
+                    self._replace_journal(durable)
+
+    def _replace_journal(self, durable: Spans) -> None:
+        """Begin a journal that says *durable* is; writers wait for no disk."""
+        fresh = Journal(journal_of(self._path), Spans(), durable, named=False)
+        with self._noting:
+            if self._journal is None:  # it has ended meanwhile
+                fresh.discard()
+                return
+            fresh.take_over(self._there)
+            self._journal.close()
+            self._journal = fresh
+        sync_folder(self._path.parent)
 
     def verify(self) -> HeldBlob:
         """As `Ingest.verify`."""
@@ -182,7 +195,8 @@ class LocalIngest:
             with self._file.use() as fd:
                 self._sync(fd, os.fsync)
             with explained(self._path):
-                self._shelf.make_durable({held.digest: self.put()})
+                path = self._path if self.put() else None
+                self._shelf.make_durable({held.digest: path})
         finally:
             self.abort()
         return held
@@ -216,7 +230,7 @@ class LocalIngest:
                 # The journal first: it must not speak of bytes that are gone.
                 self._drop_journal()
                 os.ftruncate(fd, 0)
-                self._there = Spans()
+                self._there, self._durable = Spans(), Spans()
             self._hash = BlobHash(self._want)
             self._verified = None
             self._promise_rest()
@@ -278,7 +292,8 @@ class LocalIngest:
             self._file.require_open()
             with explained(self._path):
                 self._has_journal = True
-                self._journal = Journal(journal_of(self._path), self._there)
+                durable = self._durable if self._durable.total else None
+                self._journal = Journal(journal_of(self._path), self._there, durable)
                 # From now on the length says nothing; what is never written
                 # because it is zeros must be there all the same.
                 os.ftruncate(fd, self._want.size_bytes)

@@ -62,15 +62,23 @@ def read_journal(path: Path) -> Spans | None:
 class Journal:
     """An open journal.  Not safe for several threads: its ingest has a lock."""
 
-    def __init__(self, path: Path, spans: Spans, durable: Spans | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spans: Spans,
+        durable: Spans | None = None,
+        *,
+        named: bool = True,
+    ) -> None:
         """Begin a journal that says what *spans* and *durable* do, replacing any.
 
-        With *durable* it is synced, and so is its name.
+        With *durable* it is synced, and so is its name.  Without *named* it has
+        none yet: `take_over` gives it.
         """
         self._path = path
-        temporary = path.with_name(f".{path.name}.tmp")
+        self._temporary = path.with_name(f".{path.name}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(temporary, flags, _MODE)
+        self._fd = os.open(self._temporary, flags, _MODE)
         try:
             text = [f"{_MAGIC} {boot_id()}\n"]
             text += [_line("=", start, stop) for start, stop in durable or ()]
@@ -78,12 +86,27 @@ class Journal:
             _write(self._fd, "".join(text))
             if durable is not None:
                 os.fsync(self._fd)
-            temporary.rename(path)
-            if durable is not None:
-                sync_folder(path.parent)
+            if named:
+                self._temporary.rename(path)
+                if durable is not None:
+                    sync_folder(path.parent)
         except BaseException:
-            os.close(self._fd)
+            self.discard()
             raise
+
+    def take_over(self, spans: Spans) -> None:
+        """Say what *spans* do as well, and take the place of the journal there."""
+        try:
+            _write(self._fd, "".join(_line("+", *span) for span in spans))
+            self._temporary.rename(self._path)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Let go of what has not got its name."""
+        self.close()
+        self._temporary.unlink(missing_ok=True)
 
     def note(self, start: int, stop: int) -> None:
         """Write down that the kernel has these bytes."""

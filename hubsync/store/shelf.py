@@ -60,11 +60,11 @@ class Shelf:
         partial.rename(final)
         return True
 
-    def make_durable(self, placed: Mapping[Digest, bool]) -> None:
-        """Sync the folders of the blobs *placed*, each True if its name is new.
+    def make_durable(self, placed: Mapping[Digest, Path | None]) -> None:
+        """Sync the folders of the blobs *placed*, each with the partial it was.
 
-        After an error no new name is there, so that nobody takes for held what
-        a power cut may still undo.
+        None: the name was there already.  After an error no new name is there, so
+        that nobody takes for held what a power cut may still undo.
         """
         try:
             self._sync_names(placed)
@@ -72,11 +72,15 @@ class Shelf:
             self.withdraw(placed)
             raise
 
-    def withdraw(self, placed: Mapping[Digest, bool]) -> None:
-        """Take out the new ones among *placed*."""
-        for digest, is_new in placed.items():
-            if is_new:
-                self.path(digest).unlink(missing_ok=True)
+    def withdraw(self, placed: Mapping[Digest, Path | None]) -> None:
+        """Make the new ones among *placed* partials again: whole, and not held.
+
+        Their ingests hold the locks still.
+        """
+        for digest, partial in placed.items():
+            if partial is not None:
+                with suppress(FileNotFoundError):
+                    self.path(digest).rename(partial)
 
     def confirm(self, digest: Digest) -> None:
         """Make sure the name of a blob that is there is durable.

@@ -43,6 +43,7 @@ class Download:
         self._failures = 0  # in a row without reaching further
         self._again_at = 0.0  # loop time at which the pause after the last one ends
         self._mismatches = 0
+        self._starts_over = 0
         self._one_stream = False  # the hub does not give ranges of this file
         self._via: str | None = None  # the address that gave bytes last
         self._etag: str | None = None  # what it calls them
@@ -105,7 +106,8 @@ class Download:
         begin, want = self._run.blobs.begin, self._fetch.want
 
         def run() -> None:
-            job.set_running_or_notify_cancel()
+            if not job.set_running_or_notify_cancel():
+                return  # nobody waits for it any more
             try:
                 ingest = begin(want)
                 assert ingest is not None, "it waited"
@@ -120,7 +122,9 @@ class Download:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             job.add_done_callback(
-                lambda job: let_go(None if job.exception() else job.result())
+                lambda job: let_go(
+                    None if job.cancelled() or job.exception() else job.result()
+                )
             )
             raise
         finally:
@@ -140,6 +144,14 @@ class Download:
             try:
                 await self._lanes(ingest)
             except StartOverError as why:
+                self._starts_over += 1
+                if self._starts_over > self._run.options.retries_max:
+                    # Also if each time a byte more came than ever before.
+                    raise UnavailableError(
+                        f"cannot fetch {self._name}: {why}, again and again",
+                        hint="The hub, or a proxy in between, gives something else "
+                        "each time. Try another time or another network.",
+                    ) from why
                 self._forget_the_way()
                 await self._run.disk(ingest.restart)
                 self._show(0)
@@ -158,12 +170,12 @@ class Download:
             bytes_min=left if whole else options.part_bytes_min,
             bytes_max=left if whole else options.part_bytes_max,
         )
-        if whole:
+        if self._fetch.want.size_bytes <= options.whole_bytes_max:
             while (span := parts.take(1)) is not None:
                 await self._part(ingest, parts, span)
             return
         fits = -(-left // options.part_bytes_min)
-        most = min(options.connections_per_file_max, fits)
+        most = 1 if whole else min(options.connections_per_file_max, fits)
         await undisturbed(self._fill_in_parts(ingest, parts, most))
 
     async def _fill_in_parts(self, ingest: Ingest, parts: Parts, most: int) -> None:
@@ -313,7 +325,7 @@ class Download:
             self._failures = 1 if there > self._reached else self._failures + 1
             self._reached = max(self._reached, there)
         wait = later.wait_s
-        if wait is None:
+        if not wait:  # "at once" is what a hub says in a storm, too
             wait = self._backoff_s(later) if counts else 0.0
         self._give_up_after(later, wait)
         self._again_at = max(self._again_at, clock() + wait)

@@ -112,7 +112,7 @@ class Engine:
         except BaseExceptionGroup as errors:
             raise weightiest(errors) from None
         if failures:
-            raise failures[0]
+            raise min(failures, key=lambda one: not isinstance(one, BlobCorruptError))
         return FetchReport(
             run.bytes_fetched, run.courier.requests, run.retries, run.bytes_resumed
         )
@@ -200,8 +200,8 @@ class _Files:
         except _OF_ONE_FILE as error:
             self._groups.leave()
             self._failures.append(error)
-            if len(self._failures) > 1:
-                self._run.progress.note(str(error))
+            # Another error may end the run before this one is told.
+            self._run.progress.note(str(error))
         else:
             self._groups.add(fetch.path, blob)
 

@@ -192,7 +192,10 @@ class Courier:
             headers = {**(source.headers if at_home else {}), **more}
             response = await self._send(url, headers, near=near)
             if response.status not in _REDIRECTS:
-                return Reply(response, hop + 1, at_home, str(url))
+                # What an address gave that was learnt before says nothing of the
+                # file: it may have expired, also on the hub's own host.
+                asked_hub = via is None or via == source.url
+                return Reply(response, hop + 1, at_home and asked_hub, str(url))
             location = response.headers.get("Location", "")
             await _read_note(response)
             url = _target(url, location)
@@ -284,6 +287,6 @@ def _target(url: URL, location: str) -> URL:
         raise RedirectError(f"{url.host} redirects to nowhere: {location[:120]!r}")
     if url.scheme == "https" and target.scheme == "http":
         raise RedirectError(f"{url.host} redirects from https to http at {host}")
-    if _origin(target) != _origin(url) and (target.user or target.password):
+    if target.user or target.password:
         raise RedirectError(f"{url.host} redirects to {host} with a name to log in")
     return target

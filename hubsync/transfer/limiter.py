@@ -85,7 +85,7 @@ class Gates:
         wait = parse_wait_s(headers)
         now = asyncio.get_running_loop().time()
         before = self._opens_at.get(key, 0.0)
-        if wait is None:
+        if not wait:  # "at once" is what it says in a storm, too
             if before > now:
                 return  # it was under way when another was refused: that is one
             self._refusals[key] = self._refusals.get(key, 0) + 1

@@ -31,7 +31,7 @@ def final_error(host: str, error: BaseException) -> HubError | None:
             )
     if isinstance(error, aiohttp.InvalidURL):
         return HubAnswerError(
-            f"no request can be sent to {host}: {error}",
+            f"no request can be sent to {host}: its address cannot be read",
             hint="Check the endpoint: an address is written as 127.0.0.1 or [::1].",
         )
     return None
@@ -61,6 +61,9 @@ def reason(error: BaseException) -> str:
         said = f"cannot connect ({_os_word(error.os_error)})"
     elif isinstance(error, aiohttp.ServerDisconnectedError):
         said = "no answer: the connection was closed"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        # Its own text has the address: a signature, or a proxy's password.
+        said = f"no answer: {error.status} {error.message}"
     else:
         said = f"no answer: {str(error) or type(error).__name__}"
     return said
