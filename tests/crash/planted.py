@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
+from pathlib import Path
 
 from hubsync.catalog.tables import lease_claims
 from hubsync.model.digest import Descriptor, Digest
@@ -46,7 +47,7 @@ class AtFinalName(LocalBlobs):
 class UnsyncedShelf(Shelf):
     """No directory fsync: a power cut may take the name of what was said."""
 
-    def make_durable(self, placed: Mapping[Digest, bool]) -> None:
+    def make_durable(self, placed: Mapping[Digest, Path | None]) -> None:
         pass
 
     def confirm(self, digest: Digest) -> None:
@@ -66,7 +67,11 @@ class UnsyncedBytes(LocalBlobs):
 
     def publish(self, ingests: Sequence[Ingest]) -> None:
         ours = _local(ingests)
-        placed = {one.verified.digest: one.put() for one in ours if one.verified}
+        placed = {
+            one.verified.digest: one.path if one.put() else None
+            for one in ours
+            if one.verified
+        }
         self._shelf.make_durable(placed)
         for one in ours:
             one.abort()
