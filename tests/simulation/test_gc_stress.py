@@ -101,7 +101,14 @@ def test_who_is_taken_for_dead_fails_and_nothing_else_happens(place: Path) -> No
     sorted(BUGS.keys() - {"everybody_is_taken_for_dead"}),
 )
 def test_a_wrong_protocol_is_found_out(place: Path, bug: str) -> None:
-    assert stress(place, 30, bug=bug).found
+    # It is a matter of chance how soon: a busy machine gets more than one.
+    tries = (place / f"try{number}" for number in range(4))
+    assert any(stress(_made(one), 30, bug=bug).found for one in tries)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_a_gc_killed_before_any_of_its_steps_leaves_nothing_that_the_next_cannot_mend(
