@@ -5,7 +5,6 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -133,9 +132,19 @@ async def _splice(
     await response.write_eof()
 
 
-@lru_cache(maxsize=8)
 def _made(virtual: Virtual) -> BinaryIO:
     """The buffer that *virtual* repeats, as a file that is in memory only."""
+    key = (virtual.kind, virtual.seed)
+    if key not in _FILES:
+        _FILES[key] = _file_of(virtual)
+    return _FILES[key]
+
+
+# Never let go of: another request may be sending from it, and there are few.
+_FILES: dict[tuple[str, int], BinaryIO] = {}
+
+
+def _file_of(virtual: Virtual) -> BinaryIO:
     file = os.fdopen(os.memfd_create("virtual"), "w+b", buffering=0)
     file.write(virtual.buffer)
     return file
