@@ -86,6 +86,10 @@ class RecordDamagedError(IntegrityError):
     """A record that cannot be read: what it said has to be pulled again."""
 
 
+class RecordGoneError(RecordDamagedError):
+    """It was there a moment ago: withdrawn, forgotten or moved with its repo."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordFolder:
     """What is kept of one repo under one of its names.

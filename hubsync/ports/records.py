@@ -62,5 +62,6 @@ class Records(Protocol):
         """One of *folder*'s records.
 
         Raises:
+            RecordGoneError: another process took it out of *folder* meanwhile.
             RecordDamagedError: it cannot be read.
         """

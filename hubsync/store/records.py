@@ -19,6 +19,7 @@ from pathlib import Path
 from hubsync.model.record import (
     RecordDamagedError,
     RecordFolder,
+    RecordGoneError,
     RepoRecord,
     RevisionRecord,
 )
@@ -26,6 +27,7 @@ from hubsync.model.repo import RepoId
 from hubsync.model.revision import is_commit
 from hubsync.store.disk import (
     StoreIOError,
+    explain,
     explained,
     make_folders,
     sync_folder,
@@ -142,8 +144,12 @@ class StoreRecords:
         return self._read_folder(path) if path.is_dir() else None
 
     def _read_folder(self, path: Path) -> RecordFolder | None:
-        with explained(path):
+        try:
             commits, hidden = _oids(path, _REVISION), _oids(path, _FORGOTTEN)
+        except FileNotFoundError:
+            return None  # its repo was renamed in that moment
+        except OSError as error:
+            raise explain(error, path) from error
         repo = self._read_repo(path / _REPO)
         if repo is None:
             if not (commits or hidden):
@@ -157,10 +163,11 @@ class StoreRecords:
     def read_revision(self, folder: RecordFolder, oid: str) -> RevisionRecord:
         path = self._root.records / folder.key / f"{oid}{_REVISION}"
         try:
-            with explained(path):
-                data = path.read_bytes()
-        except StoreIOError as error:
-            raise RecordDamagedError(str(error)) from error
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise RecordGoneError(f"the record {path} is missing") from error
+        except OSError as error:
+            raise RecordDamagedError(str(explain(error, path))) from error
         record = parse_revision(data, str(path))
         if record.commit.oid != oid:
             raise RecordDamagedError(f"{path} is the record of {record.commit.oid}")

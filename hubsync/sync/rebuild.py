@@ -14,7 +14,12 @@ from hubsync.catalog.restore import Repo, Restored
 from hubsync.catalog.rows import RepoRow
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import HubsyncError
-from hubsync.model.record import RecordDamagedError, RepoRecord, RevisionRecord
+from hubsync.model.record import (
+    RecordDamagedError,
+    RecordGoneError,
+    RepoRecord,
+    RevisionRecord,
+)
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobStore, HeldBlob
@@ -264,7 +269,12 @@ def unknown_to(catalog: Catalog, records: Records) -> Iterator[RevisionRecord]:
                 kind = (repo.repo.upstream, repo.repo.repo_type)
                 if (*kind, oid) in known:
                     continue
-            revision = records.read_revision(folder, oid)
+            try:
+                revision = records.read_revision(folder, oid)
+            except RecordGoneError:
+                # A publish beside us failed and withdrew it, or moved it with a
+                # renamed repo, which the catalog then knows.
+                continue
             kind = (revision.repo.upstream, revision.repo.repo_type)
             if (*kind, oid) not in known:
                 yield revision

@@ -31,6 +31,7 @@ from hubsync.sync.rebuild import (
     needed_by_records,
     rebuild,
     settle_forgotten,
+    unknown_to,
 )
 from tests.postgres import require_server
 from tests.unit.catalog.making import WHEN, held, lfs, oid, plain, repo
@@ -397,6 +398,18 @@ def test_f16_a_record_that_cannot_be_read_stops_gc(
     assert not needed_by_records(known, quick_site.records, quick_site.blobs)
     with pytest.raises(RecordDamagedError, match=oid(1)):
         needed_by_records(empty, quick_site.records, quick_site.blobs)
+
+
+def test_a_record_withdrawn_while_gc_reads_them_is_passed_over(
+    quick_site: Site, empty: Catalog
+) -> None:
+    quick_site.publish(1)
+    quick_site.publish(2)
+    found = unknown_to(empty, quick_site.records)
+    first = next(found).commit.oid
+    (other,) = {oid(1), oid(2)} - {first}
+    quick_site.records.hide(repo(), [other])
+    assert list(found) == []
 
 
 def test_a_refused_commit_leaves_no_record(quick_site: Site, tmp_path: Path) -> None:

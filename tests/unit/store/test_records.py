@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from hubsync.model.digest import GitOid
-from hubsync.model.record import RecordDamagedError, RepoRecord, RevisionRecord
+from hubsync.model.record import (
+    RecordDamagedError,
+    RecordGoneError,
+    RepoRecord,
+    RevisionRecord,
+)
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.snapshot import Commit, HeldEntry, TreeEntry
 from hubsync.store.layout import StoreRoot
@@ -119,6 +124,16 @@ def test_a_record_under_another_commits_name_is_damaged(
     (folder,) = records.folders()
     with pytest.raises(RecordDamagedError, match=ONE):
         records.read_revision(folder, TWO)
+
+
+def test_a_record_withdrawn_after_its_folder_was_read_is_gone_not_damaged(
+    records: StoreRecords,
+) -> None:
+    records.write_revision(revision(ONE))
+    (folder,) = records.folders()
+    records.hide(REPO, [ONE])
+    with pytest.raises(RecordGoneError):
+        records.read_revision(folder, ONE)
 
 
 def test_a_hidden_record_is_no_commits_and_comes_back(records: StoreRecords) -> None:
