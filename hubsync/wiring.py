@@ -16,6 +16,7 @@ from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View
 from hubsync.retention.gc import GcOptions, GcReport, collect
+from hubsync.store.apart import require_apart
 from hubsync.store.export import ExportReport, write_folder
 from hubsync.store.layout import StoreRoot
 from hubsync.store.leftovers import clean_leftovers
@@ -108,6 +109,10 @@ class App:
             clean_leftovers=lambda: clean_leftovers(self.root),
             also_needed=also_needed,
         )
+
+    def require_apart(self, folder: Path, *, hint: str) -> None:
+        """Raise unless *folder* and the store have nothing to do with each other."""
+        require_apart(folder, self.root, hint=hint)
 
     def write_folder(
         self,

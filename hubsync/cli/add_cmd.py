@@ -88,6 +88,11 @@ def command(
     )
     progress = progress_for(common, progress_mode, str(folder))
     with common.open(create=True) as app, app.root.lock_shared(LOCK_WAIT_S):
+        app.require_apart(
+            folder,
+            hint="What the store holds is added from a checkout of it: "
+            "hubsync checkout REPO DIR",
+        )
         try:
             result = add_folder(
                 request,

@@ -13,6 +13,7 @@ from hubsync.model.errors import HubsyncError, NotHeldError, UsageError
 from hubsync.model.paths import HostilePathError, check_export_path, name_clashes
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import NoRoomError, StoreBusyError
+from hubsync.store.apart import require_apart
 from hubsync.store.beneath import parent_of
 from hubsync.store.copying import Copier, read_sha256
 from hubsync.store.disk import check_room, is_out_of_room
@@ -23,6 +24,7 @@ from hubsync.wire.lfs import emit_pointer
 # One for the whole folder, at its top: after a kill -9 there is one file to
 # find, and the next checkout takes it away.
 TEMPORARY = ".hubsync-checkout.partial"
+_OUTSIDE = "Name a folder that is outside of the store and does not have it inside."
 _USE_THE_CACHE = "Nothing was written. Use the cache folder that `hubsync pull` prints."
 
 
@@ -70,12 +72,14 @@ def write_folder(
     Raises:
         HostilePathError: a name that a folder may not get.
         NotHeldError: a file whose bytes are not held.
-        UsageError: two names that are one in some folders; a link or a folder is
-            in the way; a file has other content there, and *force* is off.
+        UsageError: *target* is in the store, or the store in it; two names that
+            are one in some folders; a link or a folder is in the way; a file has
+            other content there, and *force* is off.
         StoreBusyError: another checkout is writing there.
         IntegrityError: a blob's bytes are not what its name says.
         NoRoomError, FolderError: the folder cannot take it.
     """
+    require_apart(target, blobs.root, hint=_OUTSIDE)
     _check_names([one.entry.path for one in entries])
     _check_held(entries, skip_smudge=skip_smudge)
     files = [_file(one, skip_smudge=skip_smudge) for one in entries]

@@ -158,3 +158,43 @@ def test_names_that_differ_in_case_only_are_not_written(cli: Cli) -> None:
     done = cli("checkout", "acme/odd", cli.tmp / "out")
     assert done.code == ExitCode.USAGE
     assert not (cli.tmp / "out").exists()
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["plain", "force"])
+@pytest.mark.parametrize(
+    "place", ["store", "store/new", "store/hub", "store/blobs/sha256", ".", "links/way"]
+)
+def test_no_checkout_goes_into_the_store_or_around_it(
+    held: Held, place: str, force: list[str]
+) -> None:
+    """A repo may have a file named VERSION, LOCK or catalog.db."""
+    cli, first, _ = held
+    (cli.tmp / "links").mkdir()
+    (cli.tmp / "links/way").symlink_to(cli.root / "hub")
+    before = listing(cli.root)
+    done = cli("checkout", f"acme/model@{first}", cli.tmp / place, *force)
+    assert done.code == ExitCode.USAGE
+    assert "store" in done.err
+    assert listing(cli.root) == before
+    assert not (cli.root / "new").exists()
+
+
+def test_a_store_that_is_a_link_is_recognized(held: Held) -> None:
+    cli, first, _ = held
+    (cli.tmp / "elsewhere").symlink_to(cli.root)
+    linked = Cli(cli.tmp, cli.tmp / "elsewhere")
+    before = listing(cli.root)
+    for place in ("store/new", "elsewhere/new", "."):
+        done = linked("checkout", f"acme/model@{first}", cli.tmp / place, "--force")
+        assert done.code == ExitCode.USAGE
+    assert listing(cli.root) == before
+
+
+@pytest.mark.parametrize("place", ["store", "store/hub", "."])
+def test_a_store_is_not_added_to_itself(held: Held, place: str) -> None:
+    cli, _, _ = held
+    before = listing(cli.root)
+    done = cli("add", cli.tmp / place, "acme/all")
+    assert done.code == ExitCode.USAGE
+    assert "checkout" in done.err
+    assert listing(cli.root) == before
