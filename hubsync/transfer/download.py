@@ -1,7 +1,6 @@
 """One blob, from a hub into an ingest, whatever happens on the way."""
 
 import asyncio
-import random
 import threading
 from concurrent.futures import Future
 from functools import partial
@@ -17,6 +16,7 @@ from hubsync.transfer.fetch import Fetch
 from hubsync.transfer.http import Reply
 from hubsync.transfer.lanes import Lanes
 from hubsync.transfer.parts import Parts, clipped
+from hubsync.transfer.patience import Patience
 from hubsync.transfer.replies import Found, check_part
 from hubsync.transfer.run import Run, undisturbed
 from hubsync.transfer.tuner import Tuner
@@ -25,7 +25,6 @@ T = TypeVar("T")
 MISMATCHES_MAX = 1  # one refetch: a proxy may have cut or mixed up the body
 HASH_BYTES = 64 * MIB  # hashed in one go, before another file has its turn
 CHECKPOINT_LOOK_S = 0.2
-_RESUMED = "What has arrived is kept, and the next pull goes on from there."
 
 
 class Download:
@@ -39,9 +38,7 @@ class Download:
         self._shown = -1  # bytes that progress was told of; -1: not started
         self._hashed = 0  # the same, of those that were hashed
         self._resumed = 0  # bytes that were there before us, and still are
-        self._reached = 0  # the most bytes there ever were
-        self._failures = 0  # in a row without reaching further
-        self._again_at = 0.0  # loop time at which the pause after the last one ends
+        self._patience = Patience(run, self._name)
         self._mismatches = 0
         self._starts_over = 0
         self._one_stream = False  # the hub does not give ranges of this file
@@ -156,7 +153,8 @@ class Download:
                 await self._run.disk(ingest.restart)
                 self._show(0)
                 self._show_hashed(0)
-                await self._pause(RetryLaterError(str(why) or "starting over"), ingest)
+                later = RetryLaterError(str(why) or "starting over")
+                await self._patience.pause(later, self._there(ingest))
             except LongBodyError as error:
                 reject = partial(ingest.reject, str(error))
                 raise await self._run.disk(reject) from error
@@ -202,7 +200,7 @@ class Download:
             parts.give_back(rest)
             later = later or RetryLaterError(f"the hub stopped at byte {rest[0][0]}")
         if later is not None:
-            await self._pause(later, ingest)
+            await self._patience.pause(later, self._there(ingest))
 
     async def _request(self, ingest: Ingest, span: Span) -> None:
         start, stop = span
@@ -218,7 +216,7 @@ class Download:
         if self._via is None:
             async with self._asking:
                 if self._via is None:
-                    await self._calm()
+                    await self._patience.calm()
                     return await self._checked(headers, span, None)
         return await self._checked(headers, span, self._via)
 
@@ -307,55 +305,6 @@ class Download:
     def _there(self, ingest: Ingest) -> int:
         missing = sum(stop - start for start, stop in ingest.missing())
         return self._fetch.want.size_bytes - missing
-
-    async def _pause(self, later: RetryLaterError, ingest: Ingest) -> None:
-        """Wait before the next request.
-
-        All lanes fail at once when a host or the line does.  That is one failure:
-        those that fail during the pause after the first are not counted again.
-        """
-        clock = asyncio.get_running_loop().time
-        self._run.retries += 1
-        is_known = isinstance(later, ExpiredError) and later.is_known
-        counts = clock() >= self._again_at and not is_known
-        if counts:
-            there = self._there(ingest)
-            # Not "more than before this request": a hub that ignores ranges and
-            # always breaks at the same byte would be asked for ever.
-            self._failures = 1 if there > self._reached else self._failures + 1
-            self._reached = max(self._reached, there)
-        wait = later.wait_s
-        if not wait:  # "at once" is what a hub says in a storm, too
-            wait = self._backoff_s(later) if counts else 0.0
-        self._give_up_after(later, wait)
-        self._again_at = max(self._again_at, clock() + wait)
-        pause = max(self._again_at - clock(), 0.0)
-        self._run.progress.note(f"{self._name}: {later}; again in {pause:.1f} s")
-        await self._calm()
-
-    async def _calm(self) -> None:
-        """Wait until the pause after the last failure is over."""
-        clock = asyncio.get_running_loop().time
-        while (left := self._again_at - clock()) > 0:  # noqa: ASYNC110 - others may put it off
-            await asyncio.sleep(left)
-
-    def _backoff_s(self, later: RetryLaterError) -> float:
-        # A new address is asked for at once, unless that did not help.
-        again = self._failures - isinstance(later, ExpiredError)
-        options = self._run.options
-        longest = options.backoff_base_s * 2.0 ** (again - 1) if again else 0.0
-        return min(longest, options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-
-    def _give_up_after(self, later: RetryLaterError, wait_s: float) -> None:
-        options = self._run.options
-        if self._failures > options.retries_max or (
-            wait_s > options.rate_limit_wait_max_s
-        ):
-            raise UnavailableError(
-                f"cannot fetch {self._name}: {later} (asked {self._failures} times"
-                f"{'' if later.wait_s is None else f', has to wait {wait_s:.0f} s'})",
-                hint=f"Try again later. {_RESUMED}",
-            ) from later
 
 
 class CorruptUpstreamError(BlobCorruptError):

@@ -2,16 +2,11 @@
 
 
 class RetryLaterError(Exception):
-    """Nothing final: ask again, after *wait_s* seconds if the hub said so.
+    """Nothing final: ask again, after *wait_s* seconds if the hub said so."""
 
-    *for_all*: the hub counts the requests of the whole run.
-    """
-
-    def __init__(
-        self, why: str, wait_s: float | None = None, *, for_all: bool = False
-    ) -> None:
+    def __init__(self, why: str, wait_s: float | None = None) -> None:
         super().__init__(why)
-        self.wait_s, self.for_all = wait_s, for_all
+        self.wait_s = wait_s
 
 
 class ExpiredError(RetryLaterError):

@@ -83,7 +83,7 @@ def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
         wait = parse_wait_s({k.lower(): v for k, v in reply.response.headers.items()})
         limited = status == 429  # noqa: PLR2004
         what = "limits the rate of requests" if limited else f"answered {status}"
-        raise RetryLaterError(f"{reply.host} {what}", wait, for_all=limited)
+        raise RetryLaterError(f"{reply.host} {what}", wait)
     elif not reply.from_hub:
         # A signed address has expired: the hub gives a new one.
         raise ExpiredError(f"{reply.host} answered {status}")
