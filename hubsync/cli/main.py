@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import io
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import click
 from hubsync import __version__
 from hubsync.cli.exits import EXIT_STATUS
 from hubsync.cli.output import emit, in_events, say, talking
+from hubsync.cli.streams import OutputError, set_up_streams
 from hubsync.model.errors import ExitCode, HubsyncError
 
 # Command -> (module, one line).  The modules are imported when their command is
@@ -79,10 +79,7 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a file's name must not end the command.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    set_up_streams()
     # Who stops a service or a container says SIGTERM and means Ctrl-C.  Not by way
     # of SIGINT: whoever was started in the background ignores that.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -91,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         pass  # whoever read us has seen enough: `| head`
-    except OSError as error:  # a full disk below `> file`
-        code = code or _explain_os_error(error)
+    except (OutputError, OSError) as error:  # a full disk below `> file`
+        code = code or _explain(error)
     sys.stderr.flush()
     # Nothing is left to be done: files are closed, and taking the interpreter
     # apart would take longer than many a command.

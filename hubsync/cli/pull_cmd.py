@@ -134,7 +134,9 @@ def command(
                 failures.append(error)
                 continue
             done += 1
-            print_pull(common, request, result)
+            # `| head` has seen enough; the other repos are still wanted.
+            with contextlib.suppress(BrokenPipeError):
+                print_pull(common, request, result)
             if isinstance(progress, EventProgress):
                 progress.done(as_json(request, result))
     if failures and done:

@@ -198,3 +198,46 @@ def test_what_was_held_shared_or_resumed_is_reused(
     assert 0 < result["bytes_fetched"] < SIZE
     assert result["bytes_reused"] > len(held) + len(twice)
     assert result["bytes_fetched"] + result["bytes_reused"] == result["bytes"]
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "2> >(head -1)"])
+def test_a_pull_goes_on_when_nobody_can_be_told(
+    hub: TestHub, mirror: Mirror, where: str
+) -> None:
+    for name in ("one", "two"):
+        files = {f"{n}.bin": Lfs(os.urandom(99)) for n in range(9)}
+        hub.create_repo(f"acme/{name}").commit(files)
+    pull = f"{sys.executable} -m hubsync pull acme/one acme/two --progress json"
+    done = subprocess.run(
+        ["bash", "-c", f"{pull} {where}"],
+        env=mirror.environment(),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0
+    paths = [line for line in done.stdout.splitlines() if not line.startswith("{")]
+    assert len(paths) == 2, "the folder of each"
+
+
+def test_a_reader_that_has_seen_enough_does_not_end_the_other_pulls(
+    hub: TestHub, mirror: Mirror
+) -> None:
+    names = ["acme/one", "acme/two", "acme/three"]
+    for name in names:
+        hub.create_repo(name).commit({"a.bin": Lfs(name.encode() * 99)})
+    pull = f"{sys.executable} -m hubsync pull {' '.join(names)} --progress plain"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{pull} 2>&1 | head -1"],
+        env=mirror.environment(),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0
+    held = {one["repo"] for one in map(json.loads, _listed(mirror))}
+    assert held == set(names)
+
+
+def _listed(mirror: Mirror) -> list[str]:
+    return mirror.run("list", "--json").stdout.splitlines()
