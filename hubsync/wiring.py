@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubsync.catalog import schema
 from hubsync.catalog.catalog import Catalog
 from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
@@ -89,6 +90,7 @@ class App:
         options: GcOptions,
         *,
         dry_run: bool,
+        force: bool = False,
     ) -> GcReport:
         """Delete what nobody needs, for `hubsync gc`.
 
@@ -105,6 +107,7 @@ class App:
             self.blobs,
             self.trash,
             dry_run=dry_run,
+            force=force,
             options=options,
             clean_leftovers=lambda: clean_leftovers(self.root),
             also_needed=also_needed,
@@ -153,9 +156,22 @@ def open_root(settings: Settings) -> StoreRoot:
     return StoreRoot.open(path, create=False)
 
 
+def refuse_lost_catalog(settings: Settings) -> None:
+    """Raise unless the catalog is there, or may be new.
+
+    Raises:
+        CatalogLostError: the store is one that had a catalog.
+    """
+    schema.refuse_lost(settings.catalog_url, StoreRoot(settings.store.root).is_used)
+
+
 @contextmanager
 def open_app(
-    settings: Settings, *, create: bool = False, read_only: bool = False
+    settings: Settings,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    rebuild: bool = False,
 ) -> Iterator[App]:
     """Open the store that *settings* name.
 
@@ -163,10 +179,12 @@ def open_app(
         settings: which store, catalog and upstreams.
         create: make an empty store where there is none.
         read_only: write nothing, not even a lock; works on a read-only mount.
+        rebuild: make an empty catalog where the store's own is lost.
 
     Raises:
         NotHeldError: there is no store, and *create* is off.
-        StoreLayoutError, StoreReadOnlyError, SchemaError: as their rooms say.
+        StoreLayoutError, StoreReadOnlyError, CatalogLostError, SchemaError: as
+            their rooms say.
     """
     path = settings.store.root
     if not create and not (path / "VERSION").is_file():
@@ -182,7 +200,11 @@ def open_app(
                 hint="Check the mount and the folder's owner. Serving, list, show "
                 "and checkout work.",
             )
-        catalog = Catalog.open(settings.catalog_url, read_only=read_only)
+        catalog = Catalog.open(
+            settings.catalog_url,
+            read_only=read_only,
+            is_used=(lambda: False) if rebuild else root.is_used,
+        )
         stack.callback(catalog.close)
         blobs = LocalBlobs(root, reserve_bytes=settings.store.reserve)
         yield App(

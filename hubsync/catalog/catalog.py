@@ -3,12 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection
 
-from hubsync.catalog import blobs, leases, refs, repos, schema, snapshots, trees
+from hubsync.catalog import (
+    blobs,
+    leases,
+    newness,
+    refs,
+    repos,
+    schema,
+    snapshots,
+    trees,
+)
 from hubsync.catalog.address import CatalogAddress, sqlite_url
 from hubsync.catalog.leases import Lease, LeaseRow, Watch
 from hubsync.catalog.restore import Repo, Restored, restore
@@ -54,7 +64,13 @@ class Catalog:
         self._session = session
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        read_only: bool = False,
+        is_used: Callable[[], bool] = lambda: False,
+    ) -> Self:
         """Open the catalog at *url*, making its tables if it has none.
 
         Args:
@@ -62,16 +78,23 @@ class Catalog:
                 ``postgresql://user@host/database``.
             read_only: change nothing, and need no permission to; the catalog
                 must be there.
+            is_used: whether the store is one that must have had a catalog; asked
+                only where there is none.
 
         Raises:
+            CatalogLostError: it is gone, or empty, and *is_used*.
             SchemaError: its schema is older or newer than this hubsync's.
             CatalogAddressError, CatalogUnavailableError: it cannot be opened.
         """
         address = CatalogAddress.parse(url)
+        if address.path is not None and _is_nothing(address.path):
+            schema.refuse_lost(url, is_used)  # before SQLite makes the file
         session = Session(address, read_only=read_only)
         try:
             with session.reading() as connection:
                 version = schema.read_version(connection, str(address))
+            if version is None:
+                schema.refuse_lost(url, is_used)
             if version is None and not read_only:
                 schema.upgrade(url)
             else:
@@ -103,6 +126,11 @@ class Catalog:
     def ping(self) -> None:
         """Raise unless the database answers."""
         self._session.rows("SELECT 1")
+
+    def is_new(self) -> bool:
+        """Whether nothing has ever been recorded in it: not, that all was forgotten."""
+        with self._session.reading() as connection:
+            return newness.is_new(connection)
 
     # Writing
 
@@ -344,6 +372,13 @@ class Catalog:
                 (owners[commits[row].repo_id], commits[row], path)
                 for row, path in found
             ]
+
+
+def _is_nothing(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return True  # whoever opens it says what is wrong
 
 
 def _now() -> datetime:

@@ -39,6 +39,18 @@ class CatalogDamagedError(IntegrityError):
     """The file is no SQLite database, or a damaged one."""
 
 
+class CatalogLostError(UsageError):
+    """There is no catalog, and there was one: the store has what it recorded."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"the catalog {where} is lost: it is missing or empty, and the store has "
+            "recorded revisions or blobs",
+            hint="Make it again from the store with: hubsync db rebuild. If it is "
+            "kept elsewhere, name it in [catalog] url. Nothing was changed.",
+        )
+
+
 class SchemaError(UsageError):
     """The catalog's tables are not the ones this hubsync knows."""
 
@@ -80,6 +92,7 @@ class IdentityChangedError(HubsyncError):
         )
 
 
+_AGAIN = "Make it again from the store with: hubsync db rebuild --force."
 _SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
     sqlite3.SQLITE_FULL: (NoRoomError, "there is no room left for", None),
     sqlite3.SQLITE_BUSY: (
@@ -92,11 +105,15 @@ _SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
         "this user or mount may not write to",
         None,
     ),
-    sqlite3.SQLITE_NOTADB: (CatalogDamagedError, "not an SQLite database:", None),
+    sqlite3.SQLITE_NOTADB: (
+        CatalogDamagedError,
+        "not an SQLite database:",
+        _AGAIN,
+    ),
     sqlite3.SQLITE_CORRUPT: (
         CatalogDamagedError,
         "the database is damaged:",
-        "Restore catalog.db from a backup; the blobs are not affected.",
+        f"{_AGAIN} The blobs are not affected.",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         CatalogAddressError,

@@ -3,14 +3,14 @@
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hubsync.catalog.address import CatalogAddress
-from hubsync.catalog.errors import SchemaError, explain
+from hubsync.catalog.errors import CatalogLostError, SchemaError, explain
 from hubsync.catalog.session import make_engine
 from hubsync.catalog.tables import METADATA
 
@@ -81,6 +81,20 @@ def require_head(version: str | None, where: str) -> None:
         "which is the newest this hubsync knows",
         hint="Upgrade hubsync; an older one could damage the catalog.",
     )
+
+
+def refuse_lost(url: str, is_used: Callable[[], bool]) -> None:
+    """Raise if there are no tables at *url*, and there were some once.
+
+    *is_used*: whether the store has what only a catalog can have recorded.
+
+    Raises:
+        CatalogLostError: an empty one would have gc delete everything.
+    """
+    # Looked at again: another process may have made the catalog and have begun
+    # to fill the store in between.
+    if current(url) is None and is_used() and current(url) is None:
+        raise CatalogLostError(str(CatalogAddress.parse(url)))
 
 
 def read_version(connection: Connection, where: str) -> str | None:

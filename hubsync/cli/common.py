@@ -39,9 +39,13 @@ class Common:
         return load(self.config, root=self.root).settings
 
     @contextmanager
-    def open(self, *, create: bool = False, read_only: bool = False) -> Iterator[App]:
+    def open(
+        self, *, create: bool = False, read_only: bool = False, rebuild: bool = False
+    ) -> Iterator[App]:
         """The store that the options and the configuration name."""
-        with open_app(self.settings(), create=create, read_only=read_only) as app:
+        with open_app(
+            self.settings(), create=create, read_only=read_only, rebuild=rebuild
+        ) as app:
             yield app
 
 

@@ -10,7 +10,7 @@ from hubsync.cli.output import print_json, say
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
 from hubsync.sync.publish import unrecorded, write_missing
-from hubsync.wiring import VIEWS_WAIT_S
+from hubsync.wiring import VIEWS_WAIT_S, refuse_lost_catalog
 
 EPILOG = exit_status(
     ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNAVAILABLE, ExitCode.BUSY
@@ -36,6 +36,7 @@ def upgrade(common: Common) -> None:
     """
     settings = common.settings()
     settings.store.root.mkdir(parents=True, exist_ok=True)
+    refuse_lost_catalog(settings)
     before = schema.current(settings.catalog_url)
     schema.upgrade(settings.catalog_url)
     after = schema.head()

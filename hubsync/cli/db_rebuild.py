@@ -68,7 +68,7 @@ def rebuild_command(common: Common, *, adopt: bool, force: bool, verify: bool) -
             _put_aside(settings)
         elif not adopt:
             _require_empty(settings)
-        with common.open(create=True) as app:
+        with common.open(create=True, rebuild=True) as app:
             report = rebuild(
                 app.catalog,
                 app.blobs,
@@ -76,6 +76,12 @@ def rebuild_command(common: Common, *, adopt: bool, force: bool, verify: bool) -
                 only_unknown=adopt,
                 note=lambda text: None if common.quiet else say(f"hubsync: {text}"),
             )
+            if not app.catalog.commit_names() and next(app.blobs.digests(), None):
+                report.problems.append(
+                    "the store has blobs, and no record says what they are: pull "
+                    "again what you want of them before the next gc, which deletes "
+                    "the rest; large files that are there are not fetched again"
+                )
             _lay_out(app)
             if verify:
                 _verify(app, report)

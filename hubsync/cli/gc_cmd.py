@@ -41,8 +41,13 @@ class Duration(click.ParamType[float]):
     metavar="DURATION",
     help="Keep what came in within this time, e.g. 24h.  Default: 0s.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also where the catalog is new and knows nothing of the store.",
+)
 @common_options
-def command(common: Common, dry_run: bool, grace: float) -> None:
+def command(common: Common, dry_run: bool, grace: float, force: bool) -> None:
     """Delete blobs that no recorded snapshot needs, and old leftovers.
 
     Runs beside pulls, adds, forgets and other gcs, and stops none of them: what
@@ -50,7 +55,7 @@ def command(common: Common, dry_run: bool, grace: float) -> None:
     """
     with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
         options = GcOptions(grace, app.settings.store.trash_keep)
-        report = app.collect(options, dry_run=dry_run)
+        report = app.collect(options, dry_run=dry_run, force=force)
     if common.as_json:
         print_json(
             {

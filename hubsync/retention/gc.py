@@ -23,11 +23,27 @@ from datetime import UTC, datetime, timedelta
 from hubsync.catalog.bulk import chunks
 from hubsync.catalog.catalog import Catalog
 from hubsync.model.digest import Digest
+from hubsync.model.errors import UsageError
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
 from hubsync.ports.trash import Trash, Trashed
 
 BATCH = 2000  # blobs decided in one transaction: others wait for it
 LOOK = 10_000  # files compared with the catalog at a time
+
+
+class KnowsNothingError(UsageError):
+    """The catalog has never had anything, the store has blobs: they belong elsewhere.
+
+    Deleting them would be what it says, and not what anybody wants.
+    """
+
+    def __init__(self, blobs: int) -> None:
+        super().__init__(
+            f"the catalog is new and knows none of the {blobs} blobs in the store: "
+            "nothing was deleted",
+            hint="Is it the store's own catalog ([catalog] url)? Pull again what you "
+            "want to keep, or delete all of them with: hubsync gc --force",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +72,19 @@ def collect(
     trash: Trash,
     *,
     dry_run: bool,
+    force: bool = False,
     options: GcOptions,
     clean_leftovers: Callable[[], None],
     also_needed: Container[Digest] = frozenset(),
 ) -> GcReport:
-    """Delete every blob that nobody needs; *also_needed* is not for the catalog."""
+    """Delete every blob that nobody needs; *also_needed* is not for the catalog.
+
+    Raises:
+        KnowsNothingError: a new catalog stands for a store that is not new, and
+            *force* is off.
+    """
+    if not force:
+        _refuse_new(catalog, blobs, also_needed)
     gc = _Gc(catalog, blobs, trash, options, also_needed)
     if dry_run:
         return gc.foresee()
@@ -70,6 +94,17 @@ def collect(
     gc.drop_strays()
     clean_leftovers()
     return gc.report()
+
+
+def _refuse_new(
+    catalog: Catalog, blobs: BlobStore, also_needed: Container[Digest]
+) -> None:
+    """Nothing is needed by a catalog that was lost and begun anew, or mixed up."""
+    if not catalog.is_new():
+        return
+    doomed = sum(1 for digest in blobs.digests() if digest not in also_needed)
+    if doomed and catalog.is_new():
+        raise KnowsNothingError(doomed)
 
 
 @dataclass(slots=True)

@@ -96,7 +96,9 @@ def forget_old(app: App, mouth: Mouth, versions_kept: int) -> None:
 
 
 def sweep(app: App, mouth: Mouth, trash_kept_s: float) -> None:
-    report = app.collect(GcOptions(trash_kept_s=trash_kept_s), dry_run=False)
+    report = app.collect(
+        GcOptions(trash_kept_s=trash_kept_s), dry_run=False, force=True
+    )
     mouth.say("collected", blobs=report.blobs + report.strays)
 
 

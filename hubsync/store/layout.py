@@ -91,6 +91,11 @@ class StoreRoot:
         """The catalog, where it is a file of the store."""
         return self.path / "catalog.db"
 
+    def is_used(self) -> bool:
+        """Whether it has blobs, or records of them."""
+        tops = (self.records, self.blobs)
+        return any(one.is_file() for top in tops for one in top.rglob("*"))
+
     def _create(self) -> None:
         with explained(self.path):
             make_folders(self.path, Path(self.path.anchor))

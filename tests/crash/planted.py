@@ -100,18 +100,22 @@ class DeafSync(UnsyncedBytes):
 class GcWithoutLease(App):
     """Gc that does not ask what running commands are about to need."""
 
-    def collect(self, options: GcOptions, *, dry_run: bool) -> GcReport:
+    def collect(
+        self, options: GcOptions, *, dry_run: bool, force: bool = False
+    ) -> GcReport:
         self.catalog._session.write(lambda tx: tx.execute(lease_claims.delete()))
-        return super().collect(options, dry_run=dry_run)
+        return super().collect(options, dry_run=dry_run, force=force)
 
 
 class UnlinkFirst(App):
     """Unlink before commit: a row stays behind that has no bytes."""
 
-    def collect(self, options: GcOptions, *, dry_run: bool) -> GcReport:
+    def collect(
+        self, options: GcOptions, *, dry_run: bool, force: bool = False
+    ) -> GcReport:
         for blob in list(self.catalog.unneeded_blobs()):
             self.blobs.remove(blob.digest)
-        return super().collect(options, dry_run=dry_run)
+        return super().collect(options, dry_run=dry_run, force=force)
 
 
 def _local(ingests: Sequence[Ingest]) -> list[LocalIngest]:

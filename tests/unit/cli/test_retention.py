@@ -401,3 +401,69 @@ def test_a_read_only_store_is_not_changed_and_says_why(
     done = frozen(*words)
     assert done.code == ExitCode.FAILED
     assert "read-only" in done.err
+
+
+LOST = [
+    ["list"],
+    ["show", "acme/model"],
+    ["verify", "--all"],
+    ["gc"],
+    ["gc", "--force"],
+    ["forget", "acme/model"],
+    ["pull", "acme/other"],
+    ["db", "upgrade"],
+    ["db", "check"],
+]
+
+
+@pytest.mark.parametrize("words", LOST, ids=" ".join)
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_lost_catalog_is_not_begun_anew(
+    held: Held, words: list[str], left: str
+) -> None:
+    """An empty one would have gc delete what it does not know."""
+    cli, _, _ = held
+    for path in cli.root.glob("catalog.db*"):
+        path.unlink()
+    if left == "an empty file":
+        (cli.root / "catalog.db").touch()
+    before = listing(cli.root)
+    done = cli(*words)
+    assert done.code == ExitCode.USAGE
+    assert "hubsync db rebuild" in done.err
+    assert listing(cli.root) == before
+    assert sum(path.stat().st_size for path in cli.root.glob("catalog.db*")) == 0
+    cli.good("db", "rebuild")
+    assert len(cli.good("list", "--json").objects()) == 2
+
+
+def test_blobs_without_records_are_not_collected_by_a_new_catalog(held: Held) -> None:
+    cli, _, _ = held
+    for path in cli.root.glob("catalog.db*"):
+        path.unlink()
+    for path in (cli.root / "records").rglob("*.gz"):
+        path.unlink()
+    done = cli("db", "rebuild", "--json")
+    assert done.code == ExitCode.PARTLY
+    assert "no record" in done.err
+    before = cli.blobs()
+    for words in (["gc"], ["gc", "--dry-run"]):
+        done = cli(*words)
+        assert done.code == ExitCode.USAGE
+        assert "--force" in done.err
+        assert cli.blobs() == before
+    assert cli.good("gc", "--force", "--json").object()["strays"] == len(before)
+    assert cli.blobs() == []
+
+
+def test_what_was_forgotten_to_the_last_is_collected_unasked(held: Held) -> None:
+    cli, _, _ = held
+    cli.good("forget", "acme/model")
+    cli.good("gc")
+    assert cli.blobs() == []
+    # As a gc leaves it that is killed between the rows and the bytes.
+    stray = cli.root / "blobs/sha256/00/00" / ("0" * 64)
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"stray")
+    cli.good("gc")
+    assert cli.blobs() == []
