@@ -45,18 +45,8 @@ class BarProgress(Watch):
         self._columns = 0
         tqdm.monitor_interval = 0  # its thread: `Watch` looks by itself
 
-    def plan(
-        self,
-        files: int,
-        size_bytes: int,
-        *,
-        reused_files: int = 0,
-        reused_bytes: int = 0,
-    ) -> None:
-        super().plan(
-            files, size_bytes, reused_files=reused_files, reused_bytes=reused_bytes
-        )
-        if files:
+    def show_plan(self) -> None:
+        if self.tally.files:
             self.show(self.clock())
 
     def note(self, message: str) -> None:

@@ -3,9 +3,10 @@
 docs/progress.md has every event and its keys.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
-from hubsync.cli.output import emit
+from hubsync.cli.output import emit, stamp_events
 from hubsync.cli.tally import InFlight
 from hubsync.cli.watch import Watch
 from hubsync.model.errors import HubsyncError
@@ -18,33 +19,26 @@ class EventProgress(Watch):
 
     every_s = 0.5
 
-    def plan(
-        self,
-        files: int,
-        size_bytes: int,
-        *,
-        reused_files: int = 0,
-        reused_bytes: int = 0,
-    ) -> None:
-        super().plan(
-            files, size_bytes, reused_files=reused_files, reused_bytes=reused_bytes
-        )
+    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(label, clock)
+        stamp_events(self._stamp)
+
+    def show_plan(self) -> None:
+        tally = self.tally
         self._emit(
             "plan",
-            files=files,
-            bytes=size_bytes,
-            files_reused=reused_files,
-            bytes_reused=reused_bytes,
+            files=tally.files,
+            bytes=tally.size_bytes,
+            files_reused=tally.reused_files,
+            bytes_reused=tally.reused_bytes,
         )
 
-    def file_started(self, path: str, size_bytes: int, offset: int) -> None:
-        self._emit("file_started", path=path, bytes=size_bytes, offset=offset)
-        super().file_started(path, size_bytes, offset)
+    def show_started(self, path: str, file: InFlight) -> None:
+        size, there = file.size_bytes, file.there
+        self._emit("file_started", path=path, bytes=size, offset=there)
 
-    def finished(self, path: str) -> InFlight | None:
-        file = super().finished(path)
+    def show_done(self, path: str, file: InFlight | None) -> None:
         self._emit("file_done", path=path, bytes=file.size_bytes if file else None)
-        return file
 
     def note(self, message: str) -> None:
         self._emit("note", message=message)
@@ -52,6 +46,7 @@ class EventProgress(Watch):
     def done(self, result: Mapping[str, object]) -> None:
         """The last event of what worked: what ``--json`` prints."""
         self._emit("done", **result)
+        stamp_events(None)
 
     def failed(self, error: HubsyncError) -> None:
         """The last event of what did not work."""
@@ -61,6 +56,7 @@ class EventProgress(Watch):
             hint=error.hint,
             exit_code=int(error.exit_code),
         )
+        stamp_events(None)
 
     def show(self, now_s: float) -> None:
         tally, rate = self.tally, self.tally.rate(now_s)
@@ -81,7 +77,8 @@ class EventProgress(Watch):
         file = self.tally.in_flight[path]
         return {"path": path, "bytes": file.there, "bytes_total": file.size_bytes}
 
+    def _stamp(self) -> Mapping[str, object]:
+        return {"of": self.label, "elapsed_s": round(self.clock() - self.began_at, 3)}
+
     def _emit(self, event: str, **more: object) -> None:
-        elapsed = round(self.clock() - self.began_at, 3)
-        what: dict[str, object] = {"of": self.label, "elapsed_s": elapsed}
-        emit(event, **(what | more))
+        emit(event, **{**self._stamp(), **more})

@@ -3,9 +3,10 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
@@ -56,13 +57,20 @@ def say(text: str) -> None:
         click.echo(printable(text), err=True)
 
 
-_EVENTS: ContextVar[bool] = ContextVar("_EVENTS", default=False)
+@dataclass(slots=True)
+class _Events:
+    """That talk is events, and what each of them says besides."""
+
+    stamp: Callable[[], Mapping[str, object]] | None = None
+
+
+_EVENTS: ContextVar[_Events | None] = ContextVar("_EVENTS", default=None)
 
 
 @contextmanager
 def talking(*, in_events: bool) -> Iterator[None]:
     """For one command: whether its talk is for a program (``--progress json``)."""
-    before = _EVENTS.set(in_events)
+    before = _EVENTS.set(_Events() if in_events else None)
     try:
         yield
     finally:
@@ -71,10 +79,18 @@ def talking(*, in_events: bool) -> Iterator[None]:
 
 def in_events() -> bool:
     """Whether every line on stderr has to be an event."""
-    return _EVENTS.get()
+    return _EVENTS.get() is not None
+
+
+def stamp_events(stamp: Callable[[], Mapping[str, object]] | None) -> None:
+    """From now on *stamp* says for every event what it is of: notes, errors, Ctrl-C."""
+    if (events := _EVENTS.get()) is not None:
+        events.stamp = stamp
 
 
 def emit(event: str, **more: object) -> None:
     """One event on stderr.  In ASCII: no encoding of a terminal can break it."""
-    line = json.dumps({"event": event, **more}, default=_plain)
+    events = _EVENTS.get()
+    stamp = events.stamp() if events is not None and events.stamp else {}
+    line = json.dumps({"event": event, **stamp, **more}, default=_plain)
     sys.stderr.write(line + "\n")  # at once: stderr is line-buffered

@@ -18,6 +18,7 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.output import in_events, print_json, say
 from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
+from hubsync.cli.verify_progress import HashingProgress
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.units import format_size
 from hubsync.ports.blobs import HeldBlob
@@ -92,20 +93,15 @@ def _snapshots(
 def _verify(app: App, progress: AnyProgress, wanted: list[HeldBlob]) -> VerifyReport:
     progress.plan(len(wanted), sum(blob.size_bytes for blob in wanted))
 
-    def checked(blob: HeldBlob) -> None:
-        name, size_bytes = str(blob.digest), blob.size_bytes
-        progress.file_started(name, size_bytes, 0)
-        progress.file_advanced(name, size_bytes)
-        progress.file_verified(name, size_bytes)
-        progress.file_done(name)
-
+    hashing = HashingProgress(progress)
     try:
         return verify(
             app.catalog,
             app.blobs,
             app.views,
             wanted,
-            checked,
+            hashing.checked,
+            hashed=hashing.hashed,
             lock_views=lambda: app.root.lock_views(VIEWS_WAIT_S, alone=True),
         )
     finally:

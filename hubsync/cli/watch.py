@@ -11,10 +11,11 @@ LOOK_S = 0.5
 
 
 class Watch(ABC):
-    """A `Progress` that costs next to nothing between two looks at it.
+    """A `Progress` that keeps the tally; the ones made of it only show it.
 
-    A transfer of 100,000 files calls it a million times: each call adds a
-    number, and what is expensive is done every *every_s* at most.
+    It costs next to nothing between two looks: a transfer of 100,000 files calls
+    it a million times.  Each call adds a number, and what is expensive is done
+    every *every_s* at most.
     """
 
     every_s = 0.5
@@ -28,6 +29,15 @@ class Watch(ABC):
     @abstractmethod
     def show(self, now_s: float) -> None:
         """Show where it stands."""
+
+    def show_plan(self) -> None:  # noqa: B027 - lines need not
+        """What is to be done is known: the tally says it."""
+
+    def show_started(self, path: str, file: InFlight) -> None:  # noqa: B027 - events alone tell
+        """*path* was begun just now."""
+
+    def show_done(self, path: str, file: InFlight | None) -> None:  # noqa: B027 - events alone tell
+        """*path* is done; what was known of it."""
 
     @abstractmethod
     def note(self, message: str) -> None:
@@ -45,9 +55,11 @@ class Watch(ABC):
         self.tally.rate(self.clock())
         if files:
             self._keep_looking()
+        self.show_plan()
 
     def file_started(self, path: str, size_bytes: int, offset: int) -> None:
         self.tally.started(path, size_bytes, offset)
+        self.show_started(path, self.tally.in_flight[path])
         self._perhaps()
 
     def file_advanced(self, path: str, size_bytes: int) -> None:
@@ -59,12 +71,8 @@ class Watch(ABC):
         self._perhaps()
 
     def file_done(self, path: str) -> None:
-        self.finished(path)
+        self.show_done(path, self.tally.done(path))
         self._perhaps()
-
-    def finished(self, path: str) -> InFlight | None:
-        """*path* is done; what was known of it."""
-        return self.tally.done(path)
 
     def close(self) -> None:
         """Show nothing more."""

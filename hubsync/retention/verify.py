@@ -1,23 +1,15 @@
 """Reading held blobs again and comparing them with their names."""
 
-import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
-from hubsync.model.units import MIB
-from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
+from hubsync.ports.blobs import BlobStore, HeldBlob
 from hubsync.ports.view import View
+from hubsync.retention.rehash import MISSING, Hashed, inspect, inspected
 from hubsync.retention.relay import lay_out_again
-
-BATCH_BYTES = 8 * MIB
-BATCH_BLOBS = 64
-MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +50,19 @@ def verify(
     wanted: Iterable[HeldBlob],
     progress: Callable[[HeldBlob], None],
     *,
+    hashed: Hashed = lambda _blob, _size_bytes: None,
     lock_views: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> VerifyReport:
     """Re-hash *wanted*; what is wrong is taken out of everybody's sight.
 
     A damaged blob goes to quarantine, its rows are no longer "held", and the
     views lose the file: an absent file is a clear error, wrong bytes are not.
-    *lock_views* gives the views' lock, alone.
+    *progress* is told of each blob that was read, *hashed* of pieces of large ones
+    before.  *lock_views* gives the views' lock, alone.
     """
     count, size = 0, 0
     damaged: list[Damage] = []
-    for blob, found in _inspected(blobs, wanted):
+    for blob, found in inspected(blobs, wanted, hashed):
         what = found
         if what == MISSING:
             what = _look_again(catalog, blobs, blob)
@@ -81,64 +75,12 @@ def verify(
     return VerifyReport(count, size, tuple(damaged))
 
 
-def _inspected(
-    blobs: BlobStore, wanted: Iterable[HeldBlob]
-) -> Iterator[tuple[HeldBlob, str | None]]:
-    """Each of *wanted* with what is wrong with it, in order, on all cores."""
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(threads, "verify") as pool:
-        ahead: deque[Future[list[tuple[HeldBlob, str | None]]]] = deque()
-        for batch in _batches(wanted):
-            ahead.append(pool.submit(_inspect_all, blobs, batch))
-            if len(ahead) > 2 * threads:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
-
-
-def _batches(wanted: Iterable[HeldBlob]) -> Iterator[list[HeldBlob]]:
-    """So much for a thread that asking it costs next to nothing."""
-    batch: list[HeldBlob] = []
-    size = 0
-    for blob in wanted:
-        batch.append(blob)
-        size += blob.size_bytes
-        if size >= BATCH_BYTES or len(batch) >= BATCH_BLOBS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _inspect_all(
-    blobs: BlobStore, batch: Iterable[HeldBlob]
-) -> list[tuple[HeldBlob, str | None]]:
-    return [(blob, _inspect(blobs, blob)) for blob in batch]
-
-
-def _inspect(blobs: BlobStore, blob: HeldBlob) -> str | None:
-    try:
-        with blobs.open(blob.digest) as file:
-            # The port's files are unbuffered: they can read into a buffer.
-            found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-            size = file.tell()
-    except BlobNotFoundError:
-        return MISSING
-    except OSError as error:
-        return f"unreadable ({error.strerror})"
-    if size != blob.size_bytes:
-        return f"{size} bytes long instead of {blob.size_bytes}"
-    if found != blob.digest.hex:
-        return f"sha256:{found}"
-    return None
-
-
 def _look_again(catalog: Catalog, blobs: BlobStore, blob: HeldBlob) -> str | None:
     """A blob that a gc beside us has dropped is no damage: its row goes first."""
     if blob.digest not in catalog.held([blob.digest]):
         return None
     # Fetched again since, perhaps; then it is there.
-    return _inspect(blobs, blob)
+    return inspect(blobs, blob)
 
 
 def _put_aside(

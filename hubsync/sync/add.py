@@ -101,9 +101,9 @@ def add_folder(
     entries: list[TreeEntry] = []
     stored = 0
     with leased(catalog, f"add of {request.repo}") as lease:
-        adder = _Adder(catalog, blobs, lease, progress)
+        adder = _Adder(catalog, blobs, lease)
         for group in _groups(zip(files, names, strict=True)):
-            found = [_look(path, name, rules) for path, name in group]
+            found = [_look(path, name, rules, progress) for path, name in group]
             stored += adder.store(found)
             entries += [one.entry for one in found]
         published = Publisher(catalog, records, lock_views).publish(
@@ -192,6 +192,41 @@ class _Found:
     path: Path
     entry: TreeEntry
     blob: HeldBlob  # under the names that it will have in the store
+    halves: "_Halves"
+
+
+@dataclass(slots=True)
+class _Halves:
+    """One file's progress: it is read for its digest, and again to be copied.
+
+    Each of its bytes counts half then and half now.  So the sum grows all the
+    time, and tells when all will be done.
+    """
+
+    progress: Progress
+    name: str
+    size_bytes: int
+    told_bytes: int = 0
+
+    def start(self) -> None:
+        self.progress.file_started(self.name, self.size_bytes, 0)
+
+    def hashed(self, size_bytes: int) -> None:
+        """So many of its bytes in all."""
+        self._reach(size_bytes // 2)
+
+    def stored(self, size_bytes: int) -> None:
+        """So many of its bytes in all, all of which are hashed."""
+        self._reach((self.size_bytes + size_bytes) // 2)
+
+    def done(self) -> None:
+        self._reach(self.size_bytes)
+        self.progress.file_verified(self.name, self.size_bytes)
+        self.progress.file_done(self.name)
+
+    def _reach(self, size_bytes: int) -> None:
+        self.progress.file_advanced(self.name, size_bytes - self.told_bytes)
+        self.told_bytes = size_bytes
 
 
 def _groups(files: Iterable[tuple[Path, str]]) -> Iterator[list[tuple[Path, str]]]:
@@ -208,13 +243,15 @@ def _groups(files: Iterable[tuple[Path, str]]) -> Iterator[list[tuple[Path, str]
         yield group
 
 
-def _look(path: Path, name: str, rules: LfsRules) -> _Found:
-    size, digest, git_oid, binary = _hash(path)
+def _look(path: Path, name: str, rules: LfsRules, progress: Progress) -> _Found:
+    halves = _Halves(progress, name, path.stat().st_size)
+    halves.start()
+    size, digest, git_oid, binary = _hash(path, halves)
     if rules.is_lfs(name) or size > PLAIN_BYTES_MAX or binary:
         entry = TreeEntry(name, size, pointer_oid(digest, size), digest)
-        return _Found(path, entry, HeldBlob(digest, size))
+        return _Found(path, entry, HeldBlob(digest, size), halves)
     entry = TreeEntry(name, size, git_oid)
-    return _Found(path, entry, HeldBlob(digest, size, git_oid))
+    return _Found(path, entry, HeldBlob(digest, size, git_oid), halves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +261,6 @@ class _Adder:
     catalog: Catalog
     blobs: BlobStore
     lease: Lease
-    progress: Progress
 
     def store(self, group: Sequence[_Found]) -> int:
         """Make *group* held; the bytes that were new."""
@@ -234,23 +270,23 @@ class _Adder:
         fresh: dict[Digest, Ingest] = {}
         try:
             for one in group:
-                digest, size_bytes = one.blob.digest, one.blob.size_bytes
+                digest = one.blob.digest
                 # Not "is there a file of that name?": the store also makes sure
                 # that the name is durable.
                 ingest = None if digest in fresh else self._begin(one, fresh)
                 if ingest is None:
-                    self.progress.file_advanced(one.entry.path, size_bytes)
+                    one.halves.stored(one.blob.size_bytes)
                     continue
                 self._copy(one, ingest)
                 fresh[digest] = ingest
-                stored += size_bytes
+                stored += one.blob.size_bytes
             self._publish(fresh)
         finally:
             for ingest in fresh.values():
                 ingest.abort()
         self.catalog.record_blobs([one.blob for one in group], self.lease)
         for one in group:
-            self.progress.file_done(one.entry.path)
+            one.halves.done()
         return stored
 
     def _begin(self, found: _Found, fresh: dict[Digest, Ingest]) -> Ingest | None:
@@ -270,15 +306,13 @@ class _Adder:
         fresh.clear()
 
     def _copy(self, found: _Found, ingest: Ingest) -> None:
-        path, name = found.path, found.entry.path
+        path = found.path
         try:
             with path.open("rb") as file:
-                size_bytes = found.blob.size_bytes
-                self.progress.file_started(name, size_bytes, ingest.offset)
                 file.seek(ingest.offset)
                 while block := file.read(BLOCK_BYTES):
                     ingest.write(block)
-                    self.progress.file_advanced(name, len(block))
+                    found.halves.stored(ingest.offset)
             ingest.verify()
         except BlobCorruptError as error:
             raise FileChangedError(
@@ -291,7 +325,7 @@ class _Adder:
             raise
 
 
-def _hash(path: Path) -> tuple[int, Digest, GitOid, bool]:
+def _hash(path: Path, halves: _Halves) -> tuple[int, Digest, GitOid, bool]:
     """Size, sha256, git object id, and whether git would call it binary."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -303,6 +337,7 @@ def _hash(path: Path) -> tuple[int, Digest, GitOid, bool]:
             sha256.update(block)
             sha1.update(block)
             read += len(block)
+            halves.hashed(read)
     if read != size:
         raise FileChangedError(f"{path} changed while it was being read")
     return size, Digest(sha256.hexdigest()), GitOid(sha1.hexdigest()), binary

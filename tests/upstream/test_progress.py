@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -241,3 +242,28 @@ def test_a_reader_that_has_seen_enough_does_not_end_the_other_pulls(
 
 def _listed(mirror: Mirror) -> list[str]:
     return mirror.run("list", "--json").stdout.splitlines()
+
+
+def test_an_interrupted_pull_ends_in_an_event_like_the_others(slow: Mirror) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hubsync", "pull", "acme/large", "--progress", "json"],
+        env=slow.environment(HUBSYNC_TRANSFER__RATE_LIMIT="1MB/s"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    events = []
+    with process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "file_started":
+                process.send_signal(signal.SIGINT)
+                break
+        events += [json.loads(line) for line in process.stderr]
+    assert process.returncode == 130
+    last = events[-1]
+    assert last["event"] == "error"
+    assert last["exit_code"] == 130
+    assert last["of"] == "acme/large"
+    assert last["elapsed_s"] >= events[0]["elapsed_s"]

@@ -9,7 +9,7 @@ import pytest
 
 from hubsync.cli.events import EventProgress
 from hubsync.cli.main import run
-from hubsync.model.errors import NotHeldError
+from hubsync.model.errors import ExitCode, NotHeldError
 from tests.unit.cli.harness import FILES, Cli, write
 
 MANUAL = Path(__file__).parents[3] / "docs" / "progress.md"
@@ -127,3 +127,19 @@ def test_only_the_command_that_was_asked_talks_in_events(
     first, *others = capsys.readouterr().err.splitlines()
     assert json.loads(first)["event"] == "error"
     assert others[0].startswith("Usage:")
+
+
+def test_every_event_of_a_command_says_what_it_is_of_and_when(
+    held: tuple[Cli, str, str],
+) -> None:
+    cli, _, _ = held
+    (blob, *_) = cli.blobs()
+    blob.unlink()
+    done = cli("verify", "--all", "--progress", "json")
+    assert done.code == ExitCode.INTEGRITY
+    seen = events(done.err)
+    notes = [one for one in seen if one["event"] == "note"]
+    assert notes, "what is damaged"
+    for one in seen:
+        assert one["of"] == "verify"
+        assert one["elapsed_s"] >= 0

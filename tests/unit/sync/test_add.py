@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -388,14 +389,17 @@ def test_a_gitattributes_file_that_is_no_text_is_refused(
 
 
 class Meddler(SilentProgress):
-    """Appends to a file at the moment its ingest starts."""
+    """Appends to each file between the two times that it is read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._hashed: Path | None = None
 
     def file_started(self, path: str, size_bytes: int, offset: int) -> None:
-        with (self._folder / path).open("ab") as file:
-            file.write(b"!")
+        if self._hashed is not None:
+            with self._hashed.open("ab") as file:
+                file.write(b"!")
+        self._hashed = self._folder / path
 
 
 def test_a_file_that_is_written_to_meanwhile_is_not_recorded(
@@ -405,6 +409,46 @@ def test_a_file_that_is_written_to_meanwhile_is_not_recorded(
     with pytest.raises(FileChangedError, match="changed"):
         add_folder(request, site.catalog, site.blobs, site.records, Meddler(folder))
     assert site.is_empty()
+
+
+class Sums(SilentProgress):
+    """Adds up what is told of each file."""
+
+    def __init__(self) -> None:
+        self.planned = 0
+        self.sums: dict[str, int] = {}
+        self.steps: Counter[str] = Counter()
+        self.done: list[str] = []
+
+    def plan(self, files: int, size_bytes: int, **_: int) -> None:
+        self.planned = size_bytes
+
+    def file_started(self, path: str, size_bytes: int, offset: int) -> None:
+        assert path not in self.sums, "once"
+        self.sums[path] = offset
+
+    def file_advanced(self, path: str, size_bytes: int) -> None:
+        assert size_bytes >= 0
+        self.sums[path] += size_bytes
+        self.steps[path] += 1
+
+    def file_done(self, path: str) -> None:
+        self.done.append(path)
+
+
+def test_progress_goes_on_while_a_file_is_hashed_and_while_it_is_copied(
+    site: Site, tmp_path: Path
+) -> None:
+    sizes = {"large.bin": 20 * 2**20 + 1, "odd.txt": 7, "empty": 0}
+    folder = write(tmp_path / "many", {name: b"x" * n for name, n in sizes.items()})
+    for _ in ("new", "held"):
+        seen = Sums()
+        request = AddRequest(folder, REPO)
+        add_folder(request, site.catalog, site.blobs, site.records, seen)
+        assert seen.sums == sizes
+        assert seen.planned == sum(sizes.values())
+        assert sorted(seen.done) == sorted(sizes)
+        assert seen.steps["large.bin"] > 20, "by the MiB at least"
 
 
 def test_after_a_disturbed_attempt_the_folder_is_added_whole(

@@ -1,0 +1,98 @@
+"""Hashing large blobs again, told of piece by piece."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hubsync.cli.verify_progress import HashingProgress
+from hubsync.model.digest import Digest
+from hubsync.ports.blobs import HeldBlob
+from hubsync.ports.progress import SilentProgress
+from hubsync.retention.rehash import PIECE_BYTES, inspected
+from hubsync.store.layout import StoreRoot
+from hubsync.store.local import LocalBlobs
+from tests.contract.made import by_digest, fill
+
+LARGE = b"large" * (PIECE_BYTES // 2)  # two pieces, and a half
+SMALL = b"small"
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> LocalBlobs:
+    blobs = LocalBlobs(StoreRoot.open(tmp_path / "store", create=True))
+    for data in (SMALL, LARGE):
+        fill(blobs, by_digest(data), data)
+    return blobs
+
+
+def held(data: bytes) -> HeldBlob:
+    return HeldBlob(Digest.of(data), len(data))
+
+
+class Sums(SilentProgress):
+    """What was told of each blob, and in which order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.arrived: Counter[str] = Counter()
+        self.verified: Counter[str] = Counter()
+
+    def file_started(self, path: str, size_bytes: int, offset: int) -> None:
+        self.events.append(("started", path))
+
+    def file_advanced(self, path: str, size_bytes: int) -> None:
+        self.events.append(("advanced", path))
+        self.arrived[path] += size_bytes
+
+    def file_verified(self, path: str, size_bytes: int) -> None:
+        self.verified[path] += size_bytes
+
+    def file_done(self, path: str) -> None:
+        self.events.append(("done", path))
+
+
+def test_a_large_blob_advances_before_it_is_done(blobs: LocalBlobs) -> None:
+    seen = Sums()
+    hashing = HashingProgress(seen)
+    wanted = [held(SMALL), held(LARGE)]
+    for blob, found in inspected(blobs, wanted, hashing.hashed):
+        assert found is None
+        hashing.checked(blob)
+    sums = {str(blob.digest): blob.size_bytes for blob in wanted}
+    assert seen.arrived == sums
+    assert seen.verified == sums
+    large = [what for what, path in seen.events if path == str(Digest.of(LARGE))]
+    assert large == ["started", *["advanced"] * 3, "done"]
+
+
+@pytest.mark.parametrize("change", [-PIECE_BYTES, PIECE_BYTES])
+def test_a_large_blob_of_another_length_is_found_and_sums_up(
+    blobs: LocalBlobs, change: int
+) -> None:
+    path = blobs.path(Digest.of(LARGE))
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.truncate(len(LARGE) + change)
+    seen = Sums()
+    hashing = HashingProgress(seen)
+    for blob, found in inspected(blobs, [held(LARGE)], hashing.hashed):
+        assert found == f"{len(LARGE) + change} bytes long instead of {len(LARGE)}"
+        hashing.checked(blob)
+    assert seen.arrived == {str(Digest.of(LARGE)): len(LARGE)}
+
+
+def test_whoever_stops_does_not_wait_for_large_blobs(blobs: LocalBlobs) -> None:
+    """As Ctrl-C does, which comes while the caller waits for the threads."""
+
+    def interrupt(_blob: HeldBlob, _size_bytes: int) -> None:
+        raise KeyboardInterrupt
+
+    # Sparse, and so large that reading it would take minutes.
+    huge = HeldBlob(Digest.of(b"huge"), 1 << 40)
+    path = blobs.path(huge.digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(huge.size_bytes)
+    with pytest.raises(KeyboardInterrupt):
+        list(inspected(blobs, [huge] * 9, interrupt))
