@@ -172,6 +172,7 @@ def open_app(
     create: bool = False,
     read_only: bool = False,
     rebuild: bool = False,
+    room_in: Path | None = None,
 ) -> Iterator[App]:
     """Open the store that *settings* name.
 
@@ -180,6 +181,7 @@ def open_app(
         create: make an empty store where there is none.
         read_only: write nothing, not even a lock; works on a read-only mount.
         rebuild: make an empty catalog where the store's own is lost.
+        room_in: whose disk a plan has to fit on, if not the store's own.
 
     Raises:
         NotHeldError: there is no store, and *create* is off.
@@ -206,7 +208,7 @@ def open_app(
             is_used=(lambda: False) if rebuild else root.is_used,
         )
         stack.callback(catalog.close)
-        blobs = LocalBlobs(root, reserve_bytes=settings.store.reserve)
+        blobs = LocalBlobs(root, reserve_bytes=settings.store.reserve, room_in=room_in)
         yield App(
             settings=settings,
             root=root,

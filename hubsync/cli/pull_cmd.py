@@ -24,7 +24,7 @@ from hubsync.cli.pull_report import as_json, print_pull
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.sync.planner import Selection
 from hubsync.sync.request import PullRequest, PullResult
-from hubsync.wiring import App
+from hubsync.wiring import App, open_app
 
 LOCK_WAIT_S = 30.0
 
@@ -157,7 +157,10 @@ def _open(common: Common, *, dry_run: bool) -> Iterator[App]:
     else:
         with tempfile.TemporaryDirectory(prefix="hubsync-plan-") as empty:
             elsewhere = dataclasses.replace(common, root=Path(empty))
-            with elsewhere.open(create=True) as app:
+            opened = open_app(
+                elsewhere.settings(), create=True, room_in=settings.store.root
+            )
+            with opened as app:
                 yield app
 
 

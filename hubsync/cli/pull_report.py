@@ -19,16 +19,21 @@ def print_pull(common: Common, request: PullRequest, result: PullResult) -> None
         return
     if request.dry_run:
         _print_plan(common, result)
+        _say_warnings(result)
         return
     if not (common.quiet or in_events()):
-        for warning in result.warnings:
-            say(f"hubsync: warning: {warning}")
+        _say_warnings(result)
         say(_last_line(result))
     path = result.path
     if path is not None and request.selection.path:
         path = path / request.selection.path
     if path is not None:
         click.echo(str(path))
+
+
+def _say_warnings(result: PullResult) -> None:
+    for warning in result.warnings:
+        say(f"hubsync: warning: {warning}")
 
 
 def _last_line(result: PullResult) -> str:

@@ -1,6 +1,6 @@
 """Write-once bytes, addressed by digest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -127,6 +127,13 @@ class BlobStore(Protocol):
 
     def partial_bytes(self, want: Descriptor) -> int:
         """Bytes of *want* already fetched by an interrupted ingest."""
+
+    def check_room(self, wants: Iterable[Descriptor]) -> None:
+        """Raise unless all of *wants* fit, as far as can be known beforehand.
+
+        Raises:
+            NoRoomError: with what they need, what is free and what is kept free.
+        """
 
     def digests(self) -> Iterator[Digest]:
         """Every blob in the store, in no order."""

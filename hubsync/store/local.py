@@ -4,7 +4,7 @@ The publish protocol: write a partial, hash it as it comes, compare, fsync the
 file, rename it to its final name, fsync the folder.  Only then does it exist.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from hubsync.ports.blobs import (
     BlobNotFoundError,
     HeldBlob,
     Ingest,
+    NoRoomError,
     StoreReadOnlyError,
 )
 from hubsync.store.disk import check_room, explained, sync_folder
@@ -29,10 +30,14 @@ class LocalBlobs:
     """A `BlobStore` in a folder.
 
     *reserve_bytes* stay free: an ingest that would use them up is refused.
+    *room_in* is where `check_room` looks, for the plan of a store that is not there.
     """
 
-    def __init__(self, root: StoreRoot, *, reserve_bytes: int = 0) -> None:
+    def __init__(
+        self, root: StoreRoot, *, reserve_bytes: int = 0, room_in: Path | None = None
+    ) -> None:
         self.root = root
+        self._room_in = room_in or root.partial
         self._shelf = Shelf(root)
         self._reserve_bytes = reserve_bytes
         self._room = Room(root.partial, reserve_bytes)
@@ -96,6 +101,17 @@ class LocalBlobs:
                 return 0
         size = size if there is None else there.total
         return size if size <= want.size_bytes else 0
+
+    def check_room(self, wants: Iterable[Descriptor]) -> None:
+        """As `BlobStore.check_room`."""
+        wants = list(wants)
+        need_bytes = sum(want.size_bytes for want in wants)
+        try:
+            check_room(self._room_in, need_bytes, self._reserve_bytes)
+        except NoRoomError:
+            # Mostly it fits anyway: only now each is looked for on the disk.
+            need_bytes -= sum(self.partial_bytes(want) for want in wants)
+            check_room(self._room_in, need_bytes, self._reserve_bytes)
 
     def digests(self) -> Iterator[Digest]:
         return self._shelf.digests()

@@ -32,7 +32,7 @@ from hubsync.model.revision import (
 )
 from hubsync.model.snapshot import Resolved, TreeEntry
 from hubsync.model.units import format_size
-from hubsync.ports.blobs import BlobStore
+from hubsync.ports.blobs import BlobStore, NoRoomError
 from hubsync.ports.hub import Hub, Known
 from hubsync.ports.progress import Progress
 from hubsync.ports.records import Records
@@ -136,7 +136,8 @@ class Puller:
         if request.dry_run:
             plan = await self._plan(tree, request)
             result = self._result(request, resolved, plan, None, started=started)
-            return replace(result, requests=hub.requests)
+            warnings = result.warnings + await self._warn_of_room(plan)
+            return replace(result, requests=hub.requests, warnings=warnings)
         done = None
         if recorded is not None:
             done = await self._publish_unchanged(request, resolved, tree)
@@ -187,6 +188,8 @@ class Puller:
                 self.catalog.claim, lease, _names(tree, request.selection)
             )
             plan = await self._plan(tree, request, mark_lost=True)
+            # Not a thing that the first 90 % should have to find out.
+            await asyncio.to_thread(self._check_room, plan)
             report = await self._fetch(hub, resolved, plan, lease)
             published = await asyncio.to_thread(
                 self._publish, request, resolved, tree, lease
@@ -267,6 +270,16 @@ class Puller:
                 self.catalog.mark_lost(digest)
         still = {oid: blob for oid, blob in oids.items() if oid not in gone}
         return plan_pull(tree, held.keys() - lost, still, request.selection)
+
+    def _check_room(self, plan: Plan) -> None:
+        self.blobs.check_room(item.want for item in plan.fetch)
+
+    async def _warn_of_room(self, plan: Plan) -> tuple[str, ...]:
+        try:
+            await asyncio.to_thread(self._check_room, plan)
+        except NoRoomError as error:
+            return (f"this would be refused: {error}",)
+        return ()
 
     def _say_plan(self, plan: Plan) -> None:
         self.progress.plan(

@@ -97,21 +97,74 @@ def test_f5_a_full_disk_stops_the_pull_serves_what_is_held_and_goes_on_when_free
     hub.create_repo("acme/large").commit(
         {f"{n}.bin": Lfs(Virtual(3_000_000, seed=n)) for n in range(4)}
     )
-    with TinyDisk(tmp_path / "disk", "size=10m") as disk:
+    with TinyDisk(tmp_path / "disk", "size=24m") as disk:
         mirror = quick_mirror(disk.path / "store", hub)
         assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
-        assert_one_clear_line(on_disk(mirror, disk, "pull", "acme/large"), 7)
+        _fill_beside_a_pull(mirror, disk)
         shown = on_disk(mirror, disk, "list")
         assert "acme/tiny" in shown.stdout
         assert "acme/large" not in shown.stdout
         out = str(tmp_path / "out")
         assert on_disk(mirror, disk, "checkout", "acme/tiny", out).returncode == 0
         hub.log.clear()
-        disk.remount("size=64m")
+        (disk.outside / "filler").unlink()
         done = on_disk(mirror, disk, "pull", "acme/large")
         assert done.returncode == 0, done.stderr
         assert hub.lfs_bytes_sent < 12_000_000, "what had come is not fetched again"
         assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def _fill_beside_a_pull(mirror: Mirror, disk: TinyDisk) -> None:
+    """What it planned did fit, and then somebody else takes the room."""
+    pull = [*disk.prefix, *PULL, "acme/large", "--progress", "json"]
+    slowly = mirror.environment(HUBSYNC_TRANSFER__RATE_LIMIT="3MB/s")
+    with subprocess.Popen(pull, env=slowly, stderr=subprocess.PIPE) as pulling:
+        assert pulling.stderr is not None
+        for line in pulling.stderr:
+            last = json.loads(line)
+            if last["event"] == "progress" and last["bytes"]:
+                _fill(disk)
+                break
+        *_, last = map(json.loads, pulling.stderr)
+    assert (last["event"], last["exit_code"]) == ("error", 7)
+    assert pulling.returncode == 7
+
+
+def test_a_plan_that_cannot_fit_is_refused_before_its_first_byte(
+    tmp_path: Path, hub: TestHub
+) -> None:
+    hub.create_repo("acme/large").commit(
+        {f"{n}.bin": Lfs(Virtual(3_000_000, seed=n)) for n in range(4)}
+    )
+    with TinyDisk(tmp_path / "disk", "size=10m") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        plan = on_disk(mirror, disk, "pull", "acme/large", "--dry-run")
+        assert plan.returncode == 0
+        assert "warning: this would be refused: 12.0 MB are needed" in plan.stderr
+        done = on_disk(mirror, disk, "pull", "acme/large")
+        assert_one_clear_line(done, 7)
+        said = r"12\.0 MB are needed in \S+, \d+\.\d MB are free and 0 B are kept"
+        assert re.search(said, done.stderr)
+        assert hub.lfs_bytes_sent == 0
+        # What is there of it needs no more room.
+        some = on_disk(mirror, disk, "pull", "acme/large", "--include", "[01].bin")
+        assert some.returncode == 0
+        assert_one_clear_line(on_disk(mirror, disk, "pull", "acme/large"), 7)
+        disk.remount("size=16m")
+        assert on_disk(mirror, disk, "pull", "acme/large").returncode == 0
+
+
+def test_the_plan_of_a_store_that_is_not_there_looks_where_it_would_be(
+    tmp_path: Path, hub: TestHub
+) -> None:
+    hub.create_repo("acme/large").commit({"a.bin": Lfs(Virtual(3_000_000, seed=1))})
+    with TinyDisk(tmp_path / "disk", "size=2m") as disk:
+        mirror = quick_mirror(disk.path / "not" / "yet", hub)
+        done = on_disk(mirror, disk, "pull", "acme/large", "--dry-run", "--json")
+        assert done.returncode == 0
+        (warning,) = json.loads(done.stdout)["warnings"]
+        assert "3.0 MB are needed" in warning
+        assert not (disk.outside / "not").exists()
 
 
 def test_f6_a_full_disk_below_the_catalog_harms_no_reader(

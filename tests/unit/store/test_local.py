@@ -164,6 +164,21 @@ class TestRoom:
         assert caught.value.exit_code is ExitCode.NO_ROOM
         assert not list(blobs.root.partial.iterdir())
 
+    def test_many_blobs_fit_together_or_none_is_begun(
+        self, small_disk: Mounter
+    ) -> None:
+        blobs = LocalBlobs(StoreRoot.open(small_disk("size=1m") / "s", create=True))
+        wants = [Descriptor(450_000, Digest.of(b"%d" % n)) for n in range(3)]
+        with pytest.raises(NoRoomError, match=r"1\.4 MB are needed"):
+            blobs.check_room(wants)
+        assert not list(blobs.root.partial.iterdir())
+
+        begin(blobs, wants[0]).write(bytes(300_000))
+
+        blobs.check_room(wants[:2])  # 900 kB, of which 300 are there: 700 are free
+        with pytest.raises(NoRoomError, match=r"1\.1 MB are needed"):
+            blobs.check_room(wants)
+
     def test_the_reserve_stays_free(self, small_disk: Mounter) -> None:
         root = StoreRoot.open(small_disk("size=1m") / "s", create=True)
         blobs = LocalBlobs(root, reserve_bytes=900_000)
