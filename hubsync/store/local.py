@@ -105,6 +105,8 @@ class LocalBlobs:
     def check_room(self, wants: Iterable[Descriptor]) -> None:
         """As `BlobStore.check_room`."""
         wants = list(wants)
+        if not wants:
+            return  # a version of which all is held needs none, however full it is
         need_bytes = sum(want.size_bytes for want in wants)
         try:
             check_room(self._room_in, need_bytes, self._reserve_bytes)

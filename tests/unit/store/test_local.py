@@ -164,6 +164,10 @@ class TestRoom:
         assert caught.value.exit_code is ExitCode.NO_ROOM
         assert not list(blobs.root.partial.iterdir())
 
+    def test_nothing_fits_however_little_is_free(self, small_disk: Mounter) -> None:
+        root = StoreRoot.open(small_disk("size=1m") / "s", create=True)
+        LocalBlobs(root, reserve_bytes=1 << 50).check_room([])
+
     def test_many_blobs_fit_together_or_none_is_begun(
         self, small_disk: Mounter
     ) -> None:
