@@ -29,6 +29,12 @@ from hubsync.ports.blobs import HeldBlob
 _SHA256, _GIT = "sha256:", "git:"
 _IS_GIT = blobs.c.key.startswith(_GIT)
 _IN_A_TREE = exists().where(file_spans.c.blob_id == blobs.c.id)
+_SPAN = file_spans.c
+_IN_COMMIT = (
+    (commits.c.repo_id == _SPAN.repo_id)
+    & (commits.c.seq >= _SPAN.from_seq)
+    & (commits.c.seq < _SPAN.to_seq)
+)
 _PAGE_ROWS = 1000
 
 
@@ -38,6 +44,16 @@ class Known(NamedTuple):
     id: int
     size: int
     held: bool
+
+
+class DamagedFile(NamedTuple):
+    """A file of one commit that is to be fetched again; *key* is its blob's."""
+
+    key: str
+    size_bytes: int
+    since: datetime
+    commit_id: int
+    path: str
 
 
 def key_of(entry: TreeEntry) -> str:
@@ -75,7 +91,12 @@ def record_held(
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["key"],
-            set_={"size": new.size, "sha256": new.sha256, "held": True},
+            set_={
+                "size": new.size,
+                "sha256": new.sha256,
+                "held": True,
+                "damaged_at": None,
+            },
         ),
         # In one order everywhere, so that two writers wait and never deadlock.
         [
@@ -282,14 +303,26 @@ def needed(
     return found
 
 
-def mark_lost(connection: Connection, digest: Digest) -> None:
-    _unhold(connection, blobs.c.sha256 == digest.hex)
-
-
-def _unhold(connection: Connection, mine: ColumnElement[bool]) -> None:
+def mark_lost(connection: Connection, digest: Digest, now: datetime) -> None:
     # What a git id stands for is unknown again; an LFS name says it itself.
     sha256 = case((_IS_GIT, None), else_=blobs.c.sha256)
-    connection.execute(blobs.update().where(mine).values(held=False, sha256=sha256))
+    connection.execute(
+        blobs.update()
+        .where(blobs.c.sha256 == digest.hex, blobs.c.held == true())
+        .values(held=False, sha256=sha256, damaged_at=now)
+    )
+
+
+def damaged(connection: Connection) -> list[DamagedFile]:
+    """Files of recorded trees whose bytes were held and are not, by blob."""
+    statement = (
+        select(blobs.c.key, blobs.c.size, blobs.c.damaged_at, commits.c.id, _SPAN.path)
+        .join_from(blobs, file_spans, _SPAN.blob_id == blobs.c.id)
+        .join(commits, _IN_COMMIT)
+        .where(blobs.c.damaged_at.is_not(None), blobs.c.held != true())
+        .order_by(blobs.c.key, commits.c.repo_id, commits.c.seq.desc(), _SPAN.path)
+    )
+    return [DamagedFile(*row) for row in connection.execute(statement)]
 
 
 def drop_unused_rows(connection: Connection, ids: Iterable[int]) -> None:
@@ -305,15 +338,10 @@ def drop_unused_rows(connection: Connection, ids: Iterable[int]) -> None:
 def referrers(connection: Connection, digest: Digest) -> list[tuple[int, str]]:
     """``(commit id, path)`` of every recorded tree that has the blob."""
     statement = (
-        select(commits.c.id, file_spans.c.path)
-        .join_from(blobs, file_spans, file_spans.c.blob_id == blobs.c.id)
-        .join(
-            commits,
-            (commits.c.repo_id == file_spans.c.repo_id)
-            & (commits.c.seq >= file_spans.c.from_seq)
-            & (commits.c.seq < file_spans.c.to_seq),
-        )
+        select(commits.c.id, _SPAN.path)
+        .join_from(blobs, file_spans, _SPAN.blob_id == blobs.c.id)
+        .join(commits, _IN_COMMIT)
         .where(or_(blobs.c.sha256 == digest.hex, blobs.c.key == str(digest)))
-        .order_by(commits.c.repo_id, commits.c.seq.desc(), file_spans.c.path)
+        .order_by(commits.c.repo_id, commits.c.seq.desc(), _SPAN.path)
     )
     return [(commit, path) for commit, path in connection.execute(statement)]

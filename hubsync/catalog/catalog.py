@@ -23,6 +23,7 @@ from hubsync.catalog.address import CatalogAddress, sqlite_url
 from hubsync.catalog.leases import Lease, LeaseRow, Watch
 from hubsync.catalog.restore import Repo, Restored, restore
 from hubsync.catalog.rows import (
+    DamagedRow,
     Forgotten,
     Publication,
     Published,
@@ -259,8 +260,10 @@ class Catalog:
         """Write down that a blob is damaged or gone: it is to be fetched again.
 
         Ask `referrers` before: a plain file's digest is unknown afterwards.
+        `damaged` names its files until the blob is recorded as held again.
         """
-        self._session.write(lambda tx: blobs.mark_lost(tx, digest))
+        now = _now()
+        self._session.write(lambda tx: blobs.mark_lost(tx, digest, now))
 
     # Reading
 
@@ -365,13 +368,29 @@ class Catalog:
         """Which repo, commit and path need the blob."""
         with self._session.reading() as connection:
             found = blobs.referrers(connection, digest)
-            commits = snapshots.get_snapshots(connection, (row for row, _ in found))
-            ids = {commit.repo_id for commit in commits.values()}
-            owners = {repo_id: repos.get_repo(connection, repo_id) for repo_id in ids}
-            return [
-                (owners[commits[row].repo_id], commits[row], path)
-                for row, path in found
-            ]
+            return _places(connection, found)
+
+    def damaged(self) -> list[DamagedRow]:
+        """Blobs of recorded trees that were held and are not, by name."""
+        with self._session.reading() as connection:
+            found = blobs.damaged(connection)
+            places = _places(connection, [(one.commit_id, one.path) for one in found])
+        rows: dict[str, DamagedRow] = {}
+        for one, place in zip(found, places, strict=True):
+            row = rows.get(one.key)
+            files = (*row.files, place) if row else (place,)
+            rows[one.key] = DamagedRow(one.key, one.size_bytes, one.since, files)
+        return list(rows.values())
+
+
+def _places(
+    connection: Connection, found: Sequence[tuple[int, str]]
+) -> list[tuple[RepoRow, SnapshotRow, str]]:
+    """Repo and commit of each ``(commit id, path)``."""
+    commits = snapshots.get_snapshots(connection, (row for row, _ in found))
+    ids = {commit.repo_id for commit in commits.values()}
+    owners = {repo_id: repos.get_repo(connection, repo_id) for repo_id in ids}
+    return [(owners[commits[row].repo_id], commits[row], path) for row, path in found]
 
 
 def _is_nothing(path: Path) -> bool:

@@ -19,7 +19,7 @@ from hubsync.ports.blobs import HeldBlob
 
 _HOLD = (
     "(key) DO UPDATE SET size = excluded.size, sha256 = excluded.sha256, "
-    "held = excluded.held WHERE NOT blobs.held"
+    "held = excluded.held, damaged_at = NULL WHERE NOT blobs.held"
 )
 
 

@@ -53,7 +53,10 @@ class SnapshotRow:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotStateRow:
-    """How much of a snapshot is held.  *pointers*: LFS files that are not."""
+    """How much of a snapshot is held.
+
+    *pointers*: LFS files that are not.  *damaged*: files that were and are not.
+    """
 
     state: SnapshotState
     files: int
@@ -61,6 +64,20 @@ class SnapshotStateRow:
     files_held: int
     bytes_held: int
     pointers: int
+    damaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRow:
+    """A blob that was held and is not: what verify found, and nobody has mended.
+
+    *name* is ``sha256:<hex>``, or for a plain file ``git:<oid>``.
+    """
+
+    name: str
+    size_bytes: int
+    since: datetime
+    files: tuple[tuple[RepoRow, SnapshotRow, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

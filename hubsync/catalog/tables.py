@@ -109,7 +109,8 @@ ref_log = Table(
 )
 
 # key: "sha256:<hex>" for an LFS file, "git:<oid>" for a plain one, whose sha256
-# no hub tells: it is NULL until the bytes are held.
+# no hub tells: it is NULL until the bytes are held.  damaged_at: since when bytes
+# that were held are not; NULL as soon as they are again.
 blobs = Table(
     "blobs",
     METADATA,
@@ -119,6 +120,7 @@ blobs = Table(
     Column("sha256", NAME),
     Column("held", Boolean, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
+    Column("damaged_at", UtcDateTime),
     UniqueConstraint("key"),
     CheckConstraint("NOT held OR sha256 IS NOT NULL", name="held_has_digest"),
     Index(None, "sha256"),

@@ -20,7 +20,8 @@ from hubsync.model.snapshot import HeldEntry, SnapshotState, TreeEntry
 # caller may hold the row of a commit that was forgotten meanwhile, and another
 # commit may have its seq now.
 _TREE = (
-    "SELECT s.path, b.size, b.key, s.pointer_oid, b.sha256, b.held FROM commits c "
+    "SELECT s.path, b.size, b.key, s.pointer_oid, b.sha256, b.held, "
+    "NOT b.held AND b.damaged_at IS NOT NULL AS damaged FROM commits c "
     "JOIN file_spans s ON s.repo_id = c.repo_id "
     "AND s.from_seq <= c.seq AND s.to_seq > c.seq "
     "JOIN blobs b ON b.id = s.blob_id WHERE c.id = ?"
@@ -32,7 +33,8 @@ _STATE = (
     "coalesce(sum(CASE WHEN held THEN 1 ELSE 0 END), 0), "
     "coalesce(sum(CASE WHEN held THEN size ELSE 0 END), 0), "
     "coalesce(sum(CASE WHEN NOT held AND pointer_oid IS NOT NULL "
-    f"THEN 1 ELSE 0 END), 0) FROM ({_TREE}) AS tree"
+    "THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN damaged THEN 1 ELSE 0 END), 0) "
+    f"FROM ({_TREE}) AS tree"
 )
 
 Tree = dict[str, TreeEntry]  # by path
@@ -41,9 +43,10 @@ Span = tuple[str, str | None, int]  # the same, and from_seq
 
 
 def _held_entry(row: Row) -> HeldEntry:
-    path, size, key, pointer_oid, sha256, held = row
+    path, size, key, pointer_oid, sha256, held, damaged = row
     digest = Digest(sha256) if held else None
-    return HeldEntry(entry_of(path, size, key, pointer_oid), digest)
+    entry = entry_of(path, size, key, pointer_oid)
+    return HeldEntry(entry, digest, damaged=bool(damaged))
 
 
 def entries(session: Session, snapshot: SnapshotRow) -> list[HeldEntry]:
@@ -58,7 +61,7 @@ def entry(session: Session, snapshot: SnapshotRow, path: str) -> HeldEntry | Non
 
 
 def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:
-    ((files, size, files_held, bytes_held, pointers),) = session.rows(
+    ((files, size, files_held, bytes_held, pointers, damaged),) = session.rows(
         _STATE, snapshot.id
     )
     missing = files - files_held
@@ -70,7 +73,7 @@ def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:
         kind = SnapshotState.PARTIAL
     # int(): PostgreSQL's sum of whole numbers is a Decimal.
     return SnapshotStateRow(
-        kind, files, int(size), files_held, int(bytes_held), pointers
+        kind, files, int(size), files_held, int(bytes_held), pointers, damaged
     )
 
 

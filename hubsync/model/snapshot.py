@@ -57,10 +57,14 @@ class TreeEntry:
 
 @dataclass(frozen=True, slots=True)
 class HeldEntry:
-    """A file of a recorded tree: *digest* is None while its bytes are not held."""
+    """A file of a recorded tree: *digest* is None while its bytes are not held.
+
+    *damaged*: they were held, and were found damaged or missing since.
+    """
 
     entry: TreeEntry
     digest: Digest | None
+    damaged: bool = False
 
     @property
     def held(self) -> bool:

@@ -34,6 +34,20 @@ def test_alembic_finds_nothing_to_change(empty_url: str) -> None:
     assert look(empty_url, compare) == []
 
 
+def parts(made: str) -> list[str]:
+    """Columns and constraints.  ADD COLUMN puts a column behind the constraints."""
+    head, _, rest = made.partition("(")
+    inside, _, options = rest.rpartition(")")
+    found, depth = [head.strip(), options.strip(), ""], 0
+    for letter in inside:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += letter
+    return sorted(part.strip() for part in found)
+
+
 def describe(connection: Connection) -> dict[str, Any]:
     """More than Alembic compares: keys, checks, collations, and table options."""
     if connection.dialect.name == "sqlite":
@@ -43,10 +57,7 @@ def describe(connection: Connection) -> dict[str, Any]:
                 "WHERE name NOT LIKE '%alembic%' AND sql IS NOT NULL"
             )
         )
-        return {
-            name: sorted(part.strip(" ,") for part in made.splitlines())
-            for name, made in rows
-        }
+        return {name: parts(made) for name, made in rows}
     inspector = inspect(connection)
     columns = connection.execute(
         text(

@@ -1,6 +1,5 @@
 """0002: leases come and go, and take nothing with them."""
 
-import pytest
 from sqlalchemy import inspect
 
 from hubsync.catalog import schema
@@ -14,12 +13,11 @@ from tests.unit.catalog.making import held, lfs, plain, publish
 def test_what_was_recorded_before_is_there_after_going_up_and_down_and_up(
     empty_url: str,
 ) -> None:
-    alembic(empty_url, "upgrade", "0001")
-    with pytest.MonkeyPatch.context() as release:
-        release.setattr(schema, "require_head", lambda *_: None)
-        with Catalog.open(empty_url) as catalog:
-            catalog.record_blobs([held(b"1")])
-            published = publish(catalog, 1, [plain("a", b"1"), lfs("b", b"2")])
+    with Catalog.open(empty_url) as catalog:
+        catalog.record_blobs([held(b"1")])
+        published = publish(catalog, 1, [plain("a", b"1"), lfs("b", b"2")])
+    # Today's code writes today's tables only; this is what the first release had.
+    alembic(empty_url, "downgrade", "0001")
 
     def recorded(catalog: Catalog) -> None:
         assert catalog.repos() == [published.repo]

@@ -163,3 +163,36 @@ def test_referrers_name_repo_commit_and_path(catalog: Catalog) -> None:
 def test_referrers_of_lfs_content_are_known_before_it_is_held(catalog: Catalog) -> None:
     publish(catalog, 1, [lfs("z", b"1")])
     assert [path for _, _, path in catalog.referrers(Digest.of(b"1"))] == ["z"]
+
+
+def test_a_damaged_blob_is_remembered_until_it_is_held_again(catalog: Catalog) -> None:
+    """What was never asked for is not damaged, though it is not held either."""
+    content, other = [plain("a", b"1"), lfs("b", b"2")], lfs("c", b"never held")
+    snapshot = publish(catalog, 1, [*content, other]).snapshot
+    catalog.record_blobs([held(b"1"), held(b"2", as_lfs=True)])
+    assert catalog.damaged() == []
+    for data in (b"1", b"2"):
+        catalog.mark_lost(Digest.of(data))
+    state = catalog.state(snapshot)
+    assert (state.files_held, state.damaged, state.pointers) == (0, 2, 2)
+    assert [one.damaged for one in catalog.entries(snapshot)] == [True, True, False]
+    named = {one.name: [path for _, _, path in one.files] for one in catalog.damaged()}
+    assert named == {
+        f"git:{GitOid.of_blob(b'1').hex}": ["a"],
+        f"sha256:{Digest.of(b'2').hex}": ["b"],
+    }
+    catalog.record_blobs([held(b"1")])
+    assert [one.damaged for one in catalog.entries(snapshot)] == [False, True, False]
+    catalog.record_blobs([held(b"2", as_lfs=True)])
+    assert catalog.damaged() == []
+    assert catalog.state(snapshot).damaged == 0
+
+
+def test_a_damaged_blob_that_is_forgotten_is_damaged_no_more(catalog: Catalog) -> None:
+    done = publish(catalog, 1, [lfs("a", b"1")])
+    catalog.record_blobs([held(b"1", as_lfs=True)])
+    catalog.mark_lost(Digest.of(b"1"))
+    catalog.forget(done.repo, None)
+    assert catalog.damaged() == []
+    again = publish(catalog, 1, [lfs("a", b"1")]).snapshot
+    assert catalog.state(again).damaged == 0
