@@ -6,23 +6,29 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
+from hubsync.model.errors import IntegrityError
 from hubsync.model.spans import Span
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, HeldBlob, Ingest
 from hubsync.ports.hub import UnavailableError
 from hubsync.transfer.body import Body, LongBodyError
-from hubsync.transfer.errors import ExpiredError, RetryLaterError, StartOverError
+from hubsync.transfer.errors import (
+    ContradictionError,
+    ExpiredError,
+    RetryLaterError,
+    StartOverError,
+)
 from hubsync.transfer.fetch import Fetch
 from hubsync.transfer.http import Reply
 from hubsync.transfer.lanes import Lanes
 from hubsync.transfer.parts import Parts, clipped
 from hubsync.transfer.patience import Patience
-from hubsync.transfer.replies import Found, check_part
+from hubsync.transfer.replies import Found, check_listed, check_part
 from hubsync.transfer.run import Run, undisturbed
 from hubsync.transfer.tuner import Tuner
 
 T = TypeVar("T")
-MISMATCHES_MAX = 1  # one refetch: a proxy may have cut or mixed up the body
+REFETCHES_MAX = 1  # from scratch: a proxy may have cut or mixed up the body
 HASH_BYTES = 64 * MIB  # hashed in one go, before another file has its turn
 CHECKPOINT_LOOK_S = 0.2
 
@@ -39,11 +45,12 @@ class Download:
         self._hashed = 0  # the same, of those that were hashed
         self._resumed = 0  # bytes that were there before us, and still are
         self._patience = Patience(run, self._name)
-        self._mismatches = 0
-        self._starts_over = 0
+        self._refetches = 0  # because what came was wrong
+        self._starts_over = 0  # because the hub gives no ranges
         self._one_stream = False  # the hub does not give ranges of this file
         self._via: str | None = None  # the address that gave bytes last
-        self._etag: str | None = None  # what it calls them
+        self._etag: str | None = None  # what it calls them, and
+        self._etag_host = ""  # who does: another host may call them otherwise
         self._asking = asyncio.Lock()  # one asks the way, the others wait
         self._arrived = asyncio.Event()
 
@@ -51,7 +58,7 @@ class Download:
         """Fetch until the bytes are verified; the ingest is then to be published.
 
         Raises:
-            BlobCorruptError: wrong bytes, twice.
+            BlobCorruptError, ContradictoryUpstreamError: wrong twice.
             HubError: the hub says no, or says nothing for too long.
             NoRoomError: the store is full.  What was fetched is kept.
         """
@@ -128,11 +135,12 @@ class Download:
             self._run.waiting -= 1
 
     def _again_or_raise(self, error: BlobCorruptError) -> None:
-        self._mismatches += 1
+        self._refetches += 1
         self._forget_the_way()
-        if self._mismatches > MISMATCHES_MAX:
+        if self._refetches > REFETCHES_MAX:
             raise CorruptUpstreamError(self._fetch, error) from error
         self._run.retries += 1
+        self._patience.start_over()
         self._run.progress.note(f"{self._name}: {error}; fetching it once more")
 
     async def _fill(self, ingest: Ingest) -> None:
@@ -141,23 +149,44 @@ class Download:
             try:
                 await self._lanes(ingest)
             except StartOverError as why:
-                self._starts_over += 1
-                if self._starts_over > self._run.options.retries_max:
-                    # Also if each time a byte more came than ever before.
-                    raise UnavailableError(
-                        f"cannot fetch {self._name}: {why}, again and again",
-                        hint="The hub, or a proxy in between, gives something else "
-                        "each time. Try another time or another network.",
-                    ) from why
-                self._forget_the_way()
-                await self._run.disk(ingest.restart)
-                self._show(0)
-                self._show_hashed(0)
-                later = RetryLaterError(str(why) or "starting over")
-                await self._patience.pause(later, self._there(ingest))
+                await self._come_in_one_stream(ingest, why)
+            except ContradictionError as why:
+                await self._refetch(ingest, why)
             except LongBodyError as error:
                 reject = partial(ingest.reject, str(error))
                 raise await self._run.disk(reject) from error
+
+    async def _come_in_one_stream(self, ingest: Ingest, why: StartOverError) -> None:
+        self._starts_over += 1
+        if self._starts_over > self._run.options.retries_max:
+            # Also if each time a byte more came than ever before.
+            raise UnavailableError(
+                f"cannot fetch {self._name}: {why}, and it breaks again and again",
+                hint="The hub, or a proxy in between, gives a file only in one "
+                "piece. Try another time or another network.",
+            ) from why
+        if not self._one_stream:
+            self._one_stream = True
+            self._patience.start_over()
+        await self._restart(ingest, why)
+
+    async def _refetch(self, ingest: Ingest, why: ContradictionError) -> None:
+        self._refetches += 1
+        if self._refetches > REFETCHES_MAX:
+            if self._there(ingest):
+                await self._run.disk(partial(ingest.reject, str(why)))
+            self._show(0)
+            self._show_hashed(0)
+            raise ContradictoryUpstreamError(self._fetch, why) from why
+        self._patience.start_over()
+        await self._restart(ingest, why)
+
+    async def _restart(self, ingest: Ingest, why: Exception) -> None:
+        self._forget_the_way()
+        await self._run.disk(ingest.restart)
+        self._show(0)
+        self._show_hashed(0)
+        await self._patience.pause(RetryLaterError(f"{why}; starting over"), 0)
 
     async def _lanes(self, ingest: Ingest) -> None:
         options, missing = self._run.options, ingest.missing()
@@ -230,19 +259,23 @@ class Download:
             if isinstance(error, ExpiredError):
                 error.is_known = self._via != via
                 if not error.is_known:
-                    self._forget_the_way()
+                    # The ETag stays: the next address must lead to the same bytes.
+                    self._via = None
             reply.response.close()  # its body is of no use, and may be long
             raise
         # An address that another lane found expired meanwhile stays forgotten.
         if via is None or self._via == via:
-            self._via, self._etag = reply.url, found.etag
+            self._via = reply.url
+            self._etag, self._etag_host = found.etag, reply.host
         return reply
 
     def _accept(self, reply: Reply, headers: dict[str, str], span: Span) -> Found:
-        etag = self._etag if headers else None
+        if self._refetches:
+            check_listed(reply, self._fetch.want)
+        comparable = headers and reply.host == self._etag_host
+        etag = self._etag if comparable else None
         found = check_part(reply, self._name, span, self._fetch.want, etag)
         if found.whole and headers:
-            self._one_stream = True
             raise StartOverError(f"{reply.host} gives no ranges of it")
         return found
 
@@ -320,6 +353,18 @@ class CorruptUpstreamError(BlobCorruptError):
         self.hint = (
             "Nothing of this revision became visible; the bytes are in quarantine. "
             "Try another time or another network, and tell the hub."
+        )
+
+
+class ContradictoryUpstreamError(IntegrityError):
+    """What upstream gives is another file than it lists, also when asked anew."""
+
+    def __init__(self, fetch: Fetch, why: ContradictionError) -> None:
+        super().__init__(
+            f"{fetch.repo}: upstream contradicts itself about {fetch.path}: {why}, "
+            "also after a fetch from scratch",
+            hint="Nothing of this revision became visible; what came is in "
+            "quarantine. Try another time or another network, and tell the hub.",
         )
 
 

@@ -11,7 +11,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from hubsync.ports.blobs import BlobCorruptError, BlobStore, HeldBlob, Ingest
+from hubsync.model.errors import IntegrityError
+from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
 from hubsync.transfer.download import Download, let_go
@@ -30,7 +31,7 @@ FEW = 16  # small files that are begun at once
 STALL_LOOK_S = 1.0
 _FILES_KEPT_FREE = 40  # of the process's open files: the catalog, the log, stdio
 # The fault of one file: the others go on, and this one is told at the end.
-_OF_ONE_FILE = (BlobCorruptError, FileNotFoundOnHubError)
+_OF_ONE_FILE = (IntegrityError, FileNotFoundOnHubError)
 
 
 class Engine:
@@ -112,7 +113,7 @@ class Engine:
         except BaseExceptionGroup as errors:
             raise weightiest(errors) from None
         if failures:
-            raise min(failures, key=lambda one: not isinstance(one, BlobCorruptError))
+            raise min(failures, key=lambda one: not isinstance(one, IntegrityError))
         return FetchReport(
             run.bytes_fetched, run.courier.requests, run.retries, run.bytes_resumed
         )

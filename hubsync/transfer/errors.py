@@ -19,4 +19,11 @@ class ExpiredError(RetryLaterError):
 
 
 class StartOverError(Exception):
-    """The hub does not go on from where we are."""
+    """The hub does not go on from where we are: all of it has to come anew.
+
+    No fault, if it knows no ranges; then it gives the file in one stream.
+    """
+
+
+class ContradictionError(Exception):
+    """An answer that cannot be of the file that was asked for."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -47,13 +47,15 @@ class Reply:
     """The final answer, and the hops it took.
 
     *from_hub*: it came from the source's own origin, where the credentials are
-    good, and not from wherever that sent us.
+    good, and not from wherever that sent us.  *listed*: what the hub itself says
+    of the file, in the headers of the answer that led to it.
     """
 
     response: aiohttp.ClientResponse
     hops: int
     from_hub: bool
     url: str
+    listed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -187,15 +189,19 @@ class Courier:
         home = URL(source.url, encoded=True)
         near = await self._is_near(home)
         url = home if via is None else URL(via, encoded=True)
+        listed: Mapping[str, str] = {}
         for hop in range(self._options.redirects_max + 1):
             at_home = _origin(url) == _origin(home)
             headers = {**(source.headers if at_home else {}), **more}
             response = await self._send(url, headers, near=near)
+            if at_home and "X-Linked-Etag" in response.headers:
+                listed = response.headers
             if response.status not in _REDIRECTS:
                 # What an address gave that was learnt before says nothing of the
                 # file: it may have expired, also on the hub's own host.
                 asked_hub = via is None or via == source.url
-                return Reply(response, hop + 1, at_home and asked_hub, str(url))
+                from_hub = at_home and asked_hub
+                return Reply(response, hop + 1, from_hub, str(url), listed)
             location = response.headers.get("Location", "")
             await _read_note(response)
             url = _target(url, location)

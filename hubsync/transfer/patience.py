@@ -45,6 +45,10 @@ class Patience:
         self._run.progress.note(f"{self._name}: {later}; again in {pause:.1f} s")
         await self.calm()
 
+    def start_over(self) -> None:
+        """The file comes anew, in another way: what there was is no measure."""
+        self._reached = 0
+
     async def calm(self) -> None:
         """Wait until the pause after the last failure is over."""
         clock = asyncio.get_running_loop().time

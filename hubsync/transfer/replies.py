@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import aiohttp
-
 from hubsync.model.digest import Descriptor
 from hubsync.model.spans import Span
 from hubsync.ports.hub import (
@@ -11,7 +9,12 @@ from hubsync.ports.hub import (
     HubAnswerError,
     NotAllowedError,
 )
-from hubsync.transfer.errors import ExpiredError, RetryLaterError, StartOverError
+from hubsync.transfer.errors import (
+    ContradictionError,
+    ExpiredError,
+    RetryLaterError,
+    StartOverError,
+)
 from hubsync.transfer.http import Reply
 from hubsync.wire.hf import parse_wait_s
 from hubsync.wire.ranges import parse_content_range
@@ -23,7 +26,8 @@ _SERVER_ERROR = 500
 class Found:
     """What the headers say of the body.
 
-    *whole*: it is the entire file, whatever was asked for.
+    *whole*: it is the entire file, whatever was asked for.  *etag*: only a strong
+    one, which promises the same bytes.
     """
 
     whole: bool
@@ -43,21 +47,23 @@ def check_part(
         etag: what the parts before had; None: nothing to compare with.
 
     Raises:
-        RetryLaterError, StartOverError: ask again.
+        RetryLaterError, StartOverError, ContradictionError: ask again.
         HubError: the hub says no.
     """
     check_reply(reply, name, span[0], want)
     response = reply.response
     found = response.headers.get("ETag")
+    if found is not None and found.startswith("W/"):
+        etag = found = None
     if etag is not None and found != etag:
-        raise StartOverError(f"{reply.host} has another file there now")
+        raise ContradictionError(f"{reply.host} has another file there now")
     whole = response.status == 200  # noqa: PLR2004
     if not whole:
         got = parse_content_range(response.headers.get("Content-Range", ""))
         if got is None or got[0] != span[0] or got[1] > span[1]:
-            raise StartOverError(f"{reply.host} gave another range")
+            raise ContradictionError(f"{reply.host} gave another range")
         if response.content_length not in (None, got[1] - got[0]):
-            raise RetryLaterError(f"{reply.host} says two lengths of one part")
+            raise ContradictionError(f"{reply.host} says two lengths of one part")
     return Found(whole, found)
 
 
@@ -71,14 +77,15 @@ def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
         want: what the tree says of the file.
 
     Raises:
-        RetryLaterError, StartOverError: ask again.
+        RetryLaterError, StartOverError, ContradictionError: ask again.
         HubError: the hub says no.
     """
     status = reply.response.status
     if status in (200, 206):
         _check_body(reply, name, offset, want)
     elif status == 416 and offset:  # noqa: PLR2004
-        raise StartOverError
+        _check_size(reply, want)
+        raise StartOverError(f"{reply.host} does not give that range")
     elif status == 429 or status >= _SERVER_ERROR or status in (408, 425):  # noqa: PLR2004
         wait = parse_wait_s({k.lower(): v for k, v in reply.response.headers.items()})
         limited = status == 429  # noqa: PLR2004
@@ -118,7 +125,7 @@ def _check_body(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
     if encoding.lower() not in ("identity", ""):
         raise RetryLaterError(f"{reply.host} sent {encoding}-encoded bytes, unasked")
     if response.status == 206:  # noqa: PLR2004
-        _check_part(response, offset, want)
+        _check_part(reply, offset, want)
         return
     if offset:
         return  # the range was ignored
@@ -130,7 +137,7 @@ def _check_body(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
     if page and (length is not None or not _is_page(name)):
         raise RetryLaterError(f"{reply.host} answered with a web page")
     if length is not None and length < size:
-        raise RetryLaterError(f"{reply.host} offers {length} bytes of {size}")
+        raise ContradictionError(f"{reply.host} offers {length} bytes of {size}")
 
 
 def _is_page(name: str) -> bool:
@@ -138,9 +145,34 @@ def _is_page(name: str) -> bool:
     return name.rpartition(" of ")[0].lower().endswith((".html", ".htm", ".xhtml"))
 
 
-def _check_part(
-    response: aiohttp.ClientResponse, offset: int, want: Descriptor
-) -> None:
-    found = parse_content_range(response.headers.get("Content-Range", ""))
+def _check_part(reply: Reply, offset: int, want: Descriptor) -> None:
+    found = parse_content_range(reply.response.headers.get("Content-Range", ""))
     if found is None or found[0] != offset or found[2] not in (None, want.size_bytes):
-        raise StartOverError if offset else RetryLaterError("a range came, unasked")
+        raise ContradictionError(f"{reply.host} gave another range")
+
+
+def _check_size(reply: Reply, want: Descriptor) -> None:
+    """A 416 says how long the file is: ``bytes */1234``."""
+    said = reply.response.headers.get("Content-Range", "").removeprefix("bytes */")
+    if said.isdecimal() and int(said) != want.size_bytes:
+        raise ContradictionError(
+            f"{reply.host} has a file of {said} bytes there, not of {want.size_bytes}"
+        )
+
+
+def check_listed(reply: Reply, want: Descriptor) -> None:
+    """Compare what the hub itself says of the file now with what its tree says.
+
+    Raises:
+        ContradictionError: it is another file.
+    """
+    size = reply.listed.get("X-Linked-Size", "")
+    if size.isdecimal() and int(size) != want.size_bytes:
+        raise ContradictionError(
+            f"the hub says now that it has {size} bytes, not {want.size_bytes}"
+        )
+    name = reply.listed.get("X-Linked-Etag", "").removeprefix("W/").strip('"')
+    for known in (want.digest, want.git_oid):
+        # A hub names a file by one of the two; the other tells nothing.
+        if known and len(name) == len(known.hex) and name != known.hex:
+            raise ContradictionError(f"the hub says now that it is {name[:80]}")

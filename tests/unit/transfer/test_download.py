@@ -21,6 +21,7 @@ from hubsync.ports.hub import (
     Source,
     UnavailableError,
 )
+from hubsync.transfer.download import ContradictoryUpstreamError
 from hubsync.transfer.engine import Fetch
 from hubsync.transfer.http import RedirectError, _target
 from tests.testhub import Fault, HubRepo, Lfs, TestHub
@@ -279,6 +280,39 @@ class TestRanges:
         with Scripted(lambda path, headers: answers.pop(0)) as server:
             fetching.run([fetch_from(server.endpoint, data)])
         assert fetching.read(data) == data
+
+    def test_a_hub_that_names_another_file_when_asked_anew_is_not_asked_on(
+        self, fetching: Fetching
+    ) -> None:
+        """After an answer that cannot be, what the hub itself says is read again."""
+        data, other = b"0123456789", Digest.of(b"another").hex
+        part = http_answer(
+            "206 Partial Content", data[5:], "Content-Range: bytes 5-9/10"
+        )
+        named = iter([Digest.of(data).hex, other])
+
+        def answer(path: str, headers: dict[str, str]) -> bytes:
+            if path == "/signed":
+                return part if len(server.asked) == 2 else http_answer("200 OK", data)
+            said = f'X-Linked-Etag: "{next(named)}"'
+            return http_answer("302 Found", b"", "Location: /signed", said)
+
+        with Scripted(answer) as server:
+            with pytest.raises(ContradictoryUpstreamError, match=other) as caught:
+                fetching.run([fetch_from(server.endpoint, data)])
+            assert [path for path, _ in server.asked] == ["/f", "/signed"] * 2
+        assert caught.value.exit_code == 6
+        assert caught.value.hint
+
+    def test_a_restart_measures_progress_from_the_start(
+        self, hub: TestHub, item: Fetch, fetching: Fetching
+    ) -> None:
+        """What had come before it would take more cuts than retries to reach."""
+        self.cut(hub)  # at half of it
+        hub.faults.add(Fault("ignore_range", role="cdn"))
+        hub.faults.add(Fault("truncate", role="cdn", at=9_000, times=5))
+        fetching.run([item], retries_max=3)
+        assert fetching.read(WEIGHTS) == WEIGHTS
 
     def test_a_shorter_part_than_asked_for_is_fine(self, fetching: Fetching) -> None:
         data = b"0123456789"

@@ -13,7 +13,12 @@ from hubsync.ports.hub import (
     NotAllowedError,
     Source,
 )
-from hubsync.transfer.errors import ExpiredError, RetryLaterError, StartOverError
+from hubsync.transfer.errors import (
+    ContradictionError,
+    ExpiredError,
+    RetryLaterError,
+    StartOverError,
+)
 from hubsync.transfer.http import Courier, Session
 from hubsync.transfer.replies import Found, check_part
 from tests.unit.hubs.scripted import Scripted, http_answer
@@ -65,6 +70,15 @@ class TestGood:
     def test_the_part_that_was_asked_for(self, ranged: str) -> None:
         assert check(part(ranged), etag='"one"') == Found(False, '"one"')
 
+    def test_a_weak_etag_promises_no_bytes(self) -> None:
+        weak = http_answer(
+            "206 Partial Content",
+            DATA[3:7],
+            "Content-Range: bytes 3-6/10",
+            'ETag: W/"two"',
+        )
+        assert check(weak, etag='"one"') == Found(whole=False, etag=None)
+
     def test_a_shorter_part(self) -> None:
         assert not check(part("bytes 3-4/10", body=b"34")).whole
 
@@ -88,25 +102,34 @@ class TestAskedAgain:
             *("bytes 6-3/10", "bytes 3-6", "chars 3-6/10", "", "bytes 3-6/5"),
         ],
     )
-    def test_another_part_starts_the_file_over(self, ranged: str) -> None:
-        with pytest.raises(StartOverError):
+    def test_another_part_is_no_part_of_the_file(self, ranged: str) -> None:
+        with pytest.raises(ContradictionError, match="another range"):
             check(part(ranged))
 
     def test_a_part_of_two_lengths(self) -> None:
-        with pytest.raises(RetryLaterError, match="two lengths"):
+        with pytest.raises(ContradictionError, match="two lengths"):
             check(part(body=b"34567"))
 
-    def test_another_etag_starts_the_file_over(self) -> None:
-        with pytest.raises(StartOverError, match="another file"):
+    def test_another_etag_is_another_file(self) -> None:
+        with pytest.raises(ContradictionError, match="another file"):
             check(part(), etag='"two"')
 
-    def test_an_etag_that_is_gone_does_so_too(self) -> None:
-        with pytest.raises(StartOverError, match="another file"):
+    def test_an_etag_that_is_gone_is_so_too(self) -> None:
+        with pytest.raises(ContradictionError, match="another file"):
             check(http_answer("200 OK", DATA), etag='"one"')
 
     def test_a_range_past_the_end_starts_the_file_over(self) -> None:
-        with pytest.raises(StartOverError):
+        with pytest.raises(StartOverError, match="does not give that range"):
             check(http_answer("416 Range Not Satisfiable", b""))
+
+    @pytest.mark.parametrize("said", ["bytes */10", "bytes */*", "bytes 0-9/10", ""])
+    def test_a_416_that_names_no_other_size_is_one_of_ranges(self, said: str) -> None:
+        with pytest.raises(StartOverError):
+            check(http_answer("416 N", b"", f"Content-Range: {said}"))
+
+    def test_a_416_that_names_another_size_is_of_another_file(self) -> None:
+        with pytest.raises(ContradictionError, match="11 bytes there, not of 10"):
+            check(http_answer("416 N", b"", "Content-Range: bytes */11"))
 
     @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
     def test_encoded_bytes(self, encoding: str) -> None:
@@ -114,7 +137,7 @@ class TestAskedAgain:
             check(part("bytes 3-6/10", f"Content-Encoding: {encoding}"))
 
     def test_too_few_bytes(self) -> None:
-        with pytest.raises(RetryLaterError, match="4 bytes of 10"):
+        with pytest.raises(ContradictionError, match="4 bytes of 10"):
             check(http_answer("200 OK", b"3456"), WHOLE)
 
     @pytest.mark.parametrize("length", ["Content-Length: 6\r\n", ""])
