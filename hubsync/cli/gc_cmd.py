@@ -39,7 +39,7 @@ class Duration(click.ParamType[float]):
     type=Duration(),
     default=0.0,
     metavar="DURATION",
-    help="Keep what came in within this time, e.g. 24h.  Default: 0s.",
+    help="Keep what came in within this time: 30m, 24h, 7d.  Default: 0s.",
 )
 @click.option(
     "--force",

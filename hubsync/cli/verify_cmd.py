@@ -57,8 +57,13 @@ def command(
     A damaged or missing blob is put into quarantine and is served to nobody;
     its files count as not held until they are pulled again.
     """
-    if bool(repos) == everything:
-        raise click.UsageError("name at least one REPO, or say --all")
+    if repos and everything:
+        raise click.UsageError(
+            "--all is every blob in the store: leave out REPO for that, or --all "
+            "for what you named"
+        )
+    if not (repos or everything):
+        raise click.UsageError("name at least one REPO, or say --all for every blob")
     progress = progress_for(common, progress_mode, "verify")
     with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
         wanted = (

@@ -26,8 +26,17 @@ def _lenient(parse):  # type: ignore[no-untyped-def]
 
 Size = Annotated[int, BeforeValidator(_lenient(parse_size)), Field(ge=0)]
 Rate = Annotated[int, BeforeValidator(_lenient(parse_rate)), Field(gt=0)]
-Duration = Annotated[float, BeforeValidator(_lenient(parse_duration)), Field(gt=0)]
-Delay = Annotated[float, BeforeValidator(_lenient(parse_duration)), Field(ge=0)]
+# Our own defaults are in seconds; what is configured has to say its unit.
+Duration = Annotated[
+    float,
+    BeforeValidator(_lenient(parse_duration)),
+    Field(gt=0, validate_default=False),
+]
+Delay = Annotated[
+    float,
+    BeforeValidator(_lenient(parse_duration)),
+    Field(ge=0, validate_default=False),
+]
 
 
 def default_root() -> Path:

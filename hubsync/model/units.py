@@ -42,12 +42,15 @@ def parse_size(text: str | int) -> int:
 
 
 def parse_rate(text: str | int) -> int:
-    """Bytes per second of ``50MB/s`` or ``50MB``."""
+    """Bytes per second of ``50MB/s`` or ``50MB``; a bare number is bytes."""
     return parse_size(str(text).removesuffix("/s"))
 
 
 def parse_duration(text: str | float) -> float:
-    """Seconds of ``30s``, ``6h``, ``14d``; a bare number is seconds.
+    """Seconds of ``30s``, ``10m``, ``6h``, ``14d``, ``1w``; and ``0``.
+
+    A bare number is refused: of seconds, minutes, hours and days people mean each,
+    depending on what it is for.
 
     Raises:
         InvalidUnitError: with what is allowed.
@@ -55,9 +58,16 @@ def parse_duration(text: str | float) -> float:
     found = _NUMBER_UNIT.fullmatch(str(text))
     if not found or (found[2] and found[2].lower() not in _DURATION_UNITS):
         raise InvalidUnitError(
-            f"not a duration: {text!r}", hint="Write 30s, 10m, 6h, 14d."
+            f"not a duration: {text!r}", hint="Write 30s, 10m, 6h, 14d or 1w."
         )
-    return float(found[1]) * _DURATION_UNITS.get(found[2].lower(), 1.0)
+    number, unit = float(found[1]), found[2].lower()
+    if not unit and number:
+        said = ", ".join(f"{found[1]}{one}" for one in _DURATION_UNITS)
+        raise InvalidUnitError(
+            f"not a duration, for it has no unit: {text!r}",
+            hint=f"Write one of {said} (seconds, minutes, hours, days, weeks).",
+        )
+    return number * _DURATION_UNITS.get(unit, 1.0)
 
 
 def format_size(size_bytes: float) -> str:

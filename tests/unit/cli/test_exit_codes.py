@@ -198,3 +198,18 @@ def test_upgrading_where_there_is_nothing_makes_a_whole_store(cli: Cli) -> None:
     cli.good("db", "upgrade")
     assert cli.good("db", "check").out.startswith("schema")
     assert cli.good("list").out == ""
+
+
+def test_verify_says_what_to_leave_out_or_to_name(cli: Cli) -> None:
+    both = cli("verify", "--all", "acme/model")
+    assert both.code == ExitCode.USAGE
+    assert "leave out REPO" in both.err
+    neither = cli("verify")
+    assert neither.code == ExitCode.USAGE
+    assert "name at least one REPO, or say --all" in neither.err
+
+
+def test_a_grace_without_a_unit_is_refused(cli: Cli) -> None:
+    done = cli("gc", "--grace", "5")
+    assert done.code == ExitCode.USAGE
+    assert "5h, 5d" in done.err

@@ -106,6 +106,8 @@ def test_a_secret_does_not_belong_into_the_file(tmp_path: Path) -> None:
         ("[transfer]\nrate_limit = 'fast'\n", 2, "transfer.rate_limit", "fast", "MB"),
         ("[transfer]\nrate_limit = 0\n", 2, "transfer.rate_limit", "0", "greater"),
         ("[transfer]\nread_timeout = 'soon'\n", 2, "read_timeout", "soon", "6h"),
+        ("[transfer]\nread_timeout = 30\n", 2, "read_timeout", "30", "30s, 30m"),
+        ("[store]\ntrash_keep = 7\n", 2, "store.trash_keep", "7", "7h, 7d"),
         ("[transfer]\nread_timeout = '0s'\n", 2, "read_timeout", "0s", "greater"),
         ("[transfer]\nmax_connections = 257\n", 2, "max_connections", "257", "256"),
         ("[transfer]\nmax_connections = 0\n", 2, "max_connections", "0", "1"),

@@ -57,9 +57,9 @@ def test_a_rate_is_a_size_each_second(text: str | int) -> None:
         ("14d", 1209600),
         ("1w", 604800),
         ("1.5h", 5400),
-        (7, 7),
-        ("7", 7),
-        (0.25, 0.25),
+        ("0.25s", 0.25),
+        ("0", 0),
+        (0, 0),
         ("2 H", 7200),
     ],
 )
@@ -72,6 +72,17 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(InvalidUnitError) as caught:
         parse_duration(text)
     assert "6h" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["5", 5, 0.5, "12.5", " 3 "])
+def test_a_duration_without_a_unit_is_refused_with_the_ones_there_are(
+    text: str | float,
+) -> None:
+    with pytest.raises(InvalidUnitError, match="has no unit") as caught:
+        parse_duration(text)
+    number = str(text).strip()
+    for unit in "smhdw":
+        assert f"{number}{unit}" in str(caught.value.hint)
 
 
 @given(size=st.integers(0, 2**60))
