@@ -53,8 +53,7 @@ class Body:
             while block := await self._receive():
                 if self._at + self._gathered + len(block) > self._stop:
                     raise LongBodyError("more bytes than that")
-                await self._run.limiter.take(len(block))
-                watch.saw(len(block))
+                watch.saw(len(block), await self._run.limiter.take(len(block)))
                 self._blocks.append(block)
                 self._gathered += len(block)
                 if self._gathered >= options.block_bytes:
@@ -111,8 +110,9 @@ class _Watch:
         self._least = options.rate_min_bytes_per_s * options.rate_window_s
         self._ends, self._bytes = self._clock() + self._window_s, 0
 
-    def saw(self, size_bytes: int) -> None:
+    def saw(self, size_bytes: int, held_back_s: float) -> None:
         self._bytes += size_bytes
+        self._ends += held_back_s  # by us: the connection is not to blame
         if self._clock() < self._ends:
             return
         if self._bytes < self._least:

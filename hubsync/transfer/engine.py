@@ -218,7 +218,8 @@ async def _watch_for_stall(run: Run) -> None:
         await asyncio.sleep(STALL_LOOK_S)
         if run.waiting:
             run.byte_at = clock()  # others fetch for us
-        silent_s = clock() - max(run.byte_at, run.courier.quiet_until)
+        quiet_until = max(run.courier.quiet_until, run.limiter.quiet_until)
+        silent_s = clock() - max(run.byte_at, quiet_until)
         if silent_s > run.options.stall_timeout_s:
             raise UnavailableError(
                 f"no byte of any file has arrived for {silent_s:.0f} s",

@@ -19,14 +19,22 @@ class RateLimiter:
         self._rate = rate_bytes_per_s
         self._free_at = 0.0  # loop time at which what was taken is paid off
 
-    async def take(self, size_bytes: int) -> None:
-        """Wait until *size_bytes* more may arrive."""
+    @property
+    def quiet_until(self) -> float:
+        """Loop time until which silence is our own doing."""
+        return self._free_at
+
+    async def take(self, size_bytes: int) -> float:
+        """Wait until *size_bytes* more may arrive; return how many seconds."""
         if self._rate is None:
-            return
-        now = asyncio.get_running_loop().time()
+            return 0.0
+        clock = asyncio.get_running_loop().time
+        now = clock()
         self._free_at = max(self._free_at, now - 1.0) + size_bytes / self._rate
-        if self._free_at > now:
-            await asyncio.sleep(self._free_at - now)
+        if self._free_at <= now:
+            return 0.0
+        await asyncio.sleep(self._free_at - now)
+        return clock() - now
 
 
 class Gates:

@@ -207,6 +207,41 @@ class TestAllLanesAtOnce:
         assert time.monotonic() - started >= len(DATA) / 200_000 - 1.0
 
 
+class TestAtALowRate:
+    """What we hold back ourselves is neither a slow connection nor a silence."""
+
+    def test_no_connection_is_taken_for_too_slow(
+        self, hub: TestHub, item: Fetch, fetching: Fetching
+    ) -> None:
+        watched = {"rate_min_bytes_per_s": 1_000_000, "rate_window_s": 1.0}
+        report = fetching.run([item], rate_bytes_per_s=150_000, **watched)
+        assert fetching.read(DATA) == DATA
+        assert report.retries == 0
+
+    def test_the_run_is_not_taken_for_stalled(
+        self,
+        hub: TestHub,
+        item: Fetch,
+        fetching: Fetching,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(engine_module, "STALL_LOOK_S", 0.02)
+        # No block is full, so nothing is written, before the last byte has come.
+        slow = {"rate_bytes_per_s": 150_000, "block_bytes": 1_000_000}
+        fetching.run([item], stall_timeout_s=0.5, **slow)
+        assert fetching.read(DATA) == DATA
+
+    def test_a_silent_host_is_still_noticed(
+        self, hub: TestHub, item: Fetch, fetching: Fetching
+    ) -> None:
+        hub.faults.add(Fault("drip", role="cdn", at=1000, every_s=0.05))
+        watched = {"rate_min_bytes_per_s": 1000, "rate_window_s": 0.4}
+        report = fetching.run([item], rate_bytes_per_s=400_000, **watched)
+        assert fetching.read(DATA) == DATA
+        assert any("too slow" in note for note in fetching.watcher.notes)
+        assert report.retries == 1
+
+
 class TestBrokenOff:
     def stall_later_parts(self, hub: TestHub) -> None:
         """Parts after the third give some bytes and then nothing more."""
