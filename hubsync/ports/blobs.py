@@ -178,6 +178,13 @@ class NoRoomError(HubsyncError):
     exit_code = ExitCode.NO_ROOM
 
 
+class FileTooLargeError(NoRoomError):
+    """The file system, or a limit on us, takes no file of this size.
+
+    The fault of one file: there may be room for the others.
+    """
+
+
 class StoreBusyError(HubsyncError):
     """Another process holds the lock that this needs."""
 

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from hubsync.model.errors import HubsyncError
 from hubsync.model.units import format_size
-from hubsync.ports.blobs import NoRoomError, StoreReadOnlyError
+from hubsync.ports.blobs import (
+    FileTooLargeError,
+    NoRoomError,
+    StoreReadOnlyError,
+)
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -31,6 +35,12 @@ def explained(path: Path) -> Iterator[None]:
 
 def explain(error: OSError, path: Path) -> HubsyncError:
     where = error.filename if isinstance(error.filename, str) else str(path)
+    if error.errno == errno.EFBIG:
+        return FileTooLargeError(
+            f"the file is larger than the file system or ulimit allows: {where}",
+            hint="Raise the limit (ulimit -f), or keep the store on a file system "
+            "for larger files. What was fetched is kept and resumed.",
+        )
     if error.errno in _FULL:
         return NoRoomError(
             f"{_what_is_full(error, path)} while writing {where}",
@@ -54,14 +64,12 @@ def explain(error: OSError, path: Path) -> HubsyncError:
 
 def is_out_of_room(error: OSError) -> bool:
     """Whether *error* means that there is no room, not that the disk is bad."""
-    return error.errno in _FULL
+    return error.errno in _FULL or error.errno == errno.EFBIG
 
 
 def _what_is_full(error: OSError, path: Path) -> str:
     if error.errno == errno.EDQUOT:
         return "the disk quota is used up"
-    if error.errno == errno.EFBIG:
-        return "the file is larger than the file system or ulimit allows"
     try:
         stat = os.statvfs(_existing(path))
     except OSError:

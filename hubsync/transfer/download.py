@@ -9,7 +9,7 @@ from typing import TypeVar
 from hubsync.model.errors import IntegrityError
 from hubsync.model.spans import Span
 from hubsync.model.units import MIB
-from hubsync.ports.blobs import BlobCorruptError, HeldBlob, Ingest
+from hubsync.ports.blobs import BlobCorruptError, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import UnavailableError
 from hubsync.transfer.body import Body, LongBodyError
 from hubsync.transfer.errors import (
@@ -62,6 +62,13 @@ class Download:
             HubError: the hub says no, or says nothing for too long.
             NoRoomError: the store is full.  What was fetched is kept.
         """
+        try:
+            return await self._until_verified()
+        except FileTooLargeError as error:
+            named = f"{self._name}: {error}"
+            raise FileTooLargeError(named, hint=error.hint) from error
+
+    async def _until_verified(self) -> Ingest | HeldBlob:
         while True:
             ingest = await self._begin()
             if isinstance(ingest, HeldBlob):

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from hubsync.model.errors import IntegrityError
-from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
+from hubsync.ports.blobs import BlobStore, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
 from hubsync.transfer.download import Download, let_go
@@ -31,7 +31,7 @@ FEW = 16  # small files that are begun at once
 STALL_LOOK_S = 1.0
 _FILES_KEPT_FREE = 40  # of the process's open files: the catalog, the log, stdio
 # The fault of one file: the others go on, and this one is told at the end.
-_OF_ONE_FILE = (IntegrityError, FileNotFoundOnHubError)
+_OF_ONE_FILE = (IntegrityError, FileNotFoundOnHubError, FileTooLargeError)
 
 
 class Engine:
@@ -67,9 +67,10 @@ class Engine:
     ) -> FetchReport:
         """Fetch *items*; *publish* gets groups of what is verified, in a thread.
 
-        A file that the hub does not have, or has wrong, does not stop the
-        others; every other error does.  What is verified by then is published,
-        what is not is kept for the next run, and the first error is raised.
+        A file that the hub does not have, or has wrong, or that is too large for
+        the disk does not stop the others; every other error does.  What is
+        verified by then is published, what is not is kept for the next run, and
+        the first error is raised.
 
         Raises:
             HubError, BlobCorruptError, NoRoomError: the first that was met.

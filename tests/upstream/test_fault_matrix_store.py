@@ -212,22 +212,35 @@ def test_f7_no_inodes_left_is_said_so_and_can_be_resumed(
         assert on_disk(mirror, disk, "verify", "--all").returncode == 0
 
 
-def test_f8_a_file_that_may_not_get_so_large_fails_and_the_others_are_kept(
+def test_f8_a_file_that_may_not_get_so_large_fails_and_the_others_come(
     mirror: QuickMirror, repo: HubRepo, hub: TestHub
 ) -> None:
-    done = subprocess.run(
-        [*PULL, "acme/tiny"],
-        env=mirror.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        preexec_fn=lambda: _limit(resource.RLIMIT_FSIZE, 1_000_000),
-    )
-    assert_one_clear_line(done, 7)
+    others = {f"{seed}.bin": Virtual(900_000, seed=seed) for seed in range(8, 15)}
+    repo.commit({name: Lfs(content) for name, content in others.items()})
+    hub.pace.rate_bytes_per_s = 2 * MIB  # most of the others come after it
+    for _ in range(2):  # the second begins with what the first has left
+        done = subprocess.run(
+            [*PULL, "acme/tiny"],
+            env=mirror.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            preexec_fn=lambda: _limit(resource.RLIMIT_FSIZE, 1_000_000),
+        )
+        assert_one_clear_line(done, 7)
+        assert "w.bin of" in done.stderr
+        assert "larger than the file system or ulimit allows" in done.stderr
+        assert "ulimit -f" in done.stderr
+    assert all(whole(mirror, one.content()) for one in others.values())
+    assert not whole(mirror)
     hub.log.clear()
+    hub.pace.rate_bytes_per_s = None
     mirror.pull("acme/tiny")
     assert whole(mirror)
+    assert hub.lfs_bytes_sent <= FILE.size, (
+        "what had come of it, and the others, are kept"
+    )
 
 
 def _limit(what: int, value: int) -> None:
@@ -330,6 +343,35 @@ def test_f13_a_blob_that_is_cut_emptied_or_gone_is_fetched_again(
     assert whole(mirror)
     assert hub.lfs_bytes_sent == FILE.size
     assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+@pytest.mark.parametrize("harm", [_truncate, Path.unlink])
+@pytest.mark.parametrize("how", ["verify --all --repair", "pull acme/both"])
+def test_f13_damage_is_told_until_its_bytes_are_fetched_again(
+    mirror: QuickMirror, hub: TestHub, harm: Callable[[Path], None], how: str
+) -> None:
+    """A file that nobody has asked for is none, though it is not held either."""
+    hub.create_repo("acme/pointers").commit({"w.bin": Lfs(b"never fetched" * 999)})
+    mirror.pull("acme/pointers", skip_smudge=True)
+    both = hub.create_repo("acme/both")
+    both.commit({"README.md": b"plain " * 500, "w.bin": Lfs(b"large " * 5000)})
+    mirror.pull("acme/both")
+    for path in mirror.blobs().values():
+        harm(path)
+    assert mirror.run("verify", "--all").returncode == 6
+    for words in (["--all"], ["acme/both"]):
+        done = mirror.run("verify", *words, "--json")
+        assert done.returncode == 6
+        assert json.loads(done.stdout.splitlines()[-1])["damaged"] == 2
+    assert mirror.run("verify", "acme/pointers").returncode == 0
+    repaired = mirror.run(*how.split())
+    assert repaired.returncode == 0, repaired.stderr
+    assert mirror.json("verify", "--all") == {
+        "blobs": 2,
+        "bytes": 33_000,
+        "damaged": 0,
+        "repaired": 0,
+    }
 
 
 def test_f14_a_blob_is_not_to_be_overwritten_in_place(
