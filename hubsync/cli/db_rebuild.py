@@ -125,7 +125,7 @@ def _verify(app: App, report: RebuildReport) -> None:
     for damage in verify_blobs(
         app.catalog, app.blobs, app.views, held, _ignore
     ).damaged:
-        report.problems.append(f"{damage.blob.digest} is {damage.what}: pull it again")
+        report.problems.append(f"{damage.name} is {damage.what}: pull it again")
 
 
 def _ignore(_: HeldBlob) -> None:

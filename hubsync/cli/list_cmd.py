@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import click
 
+from hubsync.catalog.rows import SnapshotStateRow
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import iso, print_json, print_table
@@ -21,6 +22,7 @@ STATE
   complete   every file is held
   pointers   every plain file is held, some LFS contents are not
   partial    some plain file is not held
+  N damaged  N files were held and went bad: hubsync verify --all --repair
 
 """ + exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND)
 
@@ -52,6 +54,7 @@ def command(common: Common, pattern: str | None) -> None:
                             "bytes": state.bytes,
                             "files_held": state.files_held,
                             "bytes_held": state.bytes_held,
+                            "files_damaged": state.damaged,
                             "recorded_at": iso(snapshot.recorded_at),
                             "last_synced_at": iso(row.last_synced_at),
                         }
@@ -62,7 +65,7 @@ def command(common: Common, pattern: str | None) -> None:
                         str(row.repo),
                         ",".join(refs[oid]) or "-",
                         oid[:10],
-                        state.state.value,
+                        state_text(state),
                         f"{state.files_held}/{state.files}",
                         format_size(state.bytes_held),
                         iso(snapshot.recorded_at) or "",
@@ -76,3 +79,9 @@ def command(common: Common, pattern: str | None) -> None:
         return
     headers = ["REPO", "REFS", "COMMIT", "STATE", "FILES", "HELD", "RECORDED"]
     print_table(headers, rows)
+
+
+def state_text(state: SnapshotStateRow) -> str:
+    """The state, and how much of it is nobody's wish."""
+    damaged = f", {state.damaged} damaged" if state.damaged else ""
+    return f"{state.state.value}{damaged}"

@@ -5,6 +5,7 @@ import click
 from hubsync.catalog.rows import RepoRow, SnapshotRow, SnapshotStateRow
 from hubsync.cli.common import Common, common_options, find_snapshot, type_option
 from hubsync.cli.exits import exit_status
+from hubsync.cli.list_cmd import state_text
 from hubsync.cli.output import iso, print_json, print_table, printable
 from hubsync.model.errors import ExitCode
 from hubsync.model.snapshot import HeldEntry
@@ -26,7 +27,8 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
     """One recorded snapshot: its refs, its state, and every file.
 
     A file is "held", or a "pointer" (an LFS file whose contents were not
-    fetched), or "absent" (a plain file that was not selected).
+    fetched), or "absent" (a plain file that was not selected), or "damaged" (it
+    was held: fetch it again with `hubsync verify REPO --repair`).
     """
     with common.open(read_only=True) as app:
         row, snapshot = find_snapshot(app, repo, repo_type)
@@ -57,6 +59,8 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
 def file_state(one: HeldEntry) -> str:
     if one.held:
         return "held"
+    if one.damaged:
+        return "damaged"
     return "pointer" if one.entry.is_lfs else "absent"
 
 
@@ -76,7 +80,7 @@ def _print_head(
     click.echo(f"by        {authors or 'unknown'}, {when}")
     click.echo(f"refs      {', '.join(refs) or 'none any more'}")
     click.echo(
-        f"state     {state.state.value}: {state.files_held} of {state.files} files, "
+        f"state     {state_text(state)}: {state.files_held} of {state.files} files, "
         f"{format_size(state.bytes_held)} of {format_size(state.bytes)}"
     )
     click.echo(f"recorded  {iso(snapshot.recorded_at)}")
@@ -109,6 +113,7 @@ def _json(
         "bytes": state.bytes,
         "bytes_held": state.bytes_held,
         "pointers": state.pointers,
+        "files_damaged": state.damaged,
         "files": [
             {
                 "path": one.entry.path,

@@ -1,11 +1,11 @@
 """``hubsync verify``."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import click
 
-from hubsync.catalog.rows import RepoRow, SnapshotRow
+from hubsync.catalog.rows import SnapshotRow
 from hubsync.cli.common import (
     Common,
     common_options,
@@ -18,13 +18,17 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.output import in_events, print_json, say
 from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
+from hubsync.cli.repair import repair_all
 from hubsync.cli.verify_progress import HashingProgress
-from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.model.errors import ExitCode
 from hubsync.model.units import format_size
-from hubsync.ports.blobs import HeldBlob
-from hubsync.retention.verify import Damage, VerifyReport, held_by, verify
-from hubsync.sync.planner import Selection
-from hubsync.sync.request import PullRequest
+from hubsync.retention.verify import (
+    Damage,
+    VerifyReport,
+    damaged_before,
+    held_by,
+    verify,
+)
 from hubsync.wiring import VIEWS_WAIT_S, App
 
 EPILOG = """\b
@@ -40,7 +44,9 @@ EXAMPLES
 @click.argument("repos", nargs=-1, metavar="[REPO[@REV]]...")
 @type_option
 @click.option("--all", "everything", is_flag=True, help="Every blob in the store.")
-@click.option("--repair", is_flag=True, help="Fetch damaged blobs again.")
+@click.option(
+    "--repair", is_flag=True, help="Fetch again what is damaged, also since earlier."
+)
 @progress_option
 @common_options
 def command(
@@ -55,7 +61,8 @@ def command(
     """Read held files again and compare them with their digests.
 
     A damaged or missing blob is put into quarantine and is served to nobody;
-    its files count as not held until they are pulled again.
+    its files count as not held, and every verify names them, until they are
+    repaired or pulled again.
     """
     if repos and everything:
         raise click.UsageError(
@@ -66,20 +73,22 @@ def command(
         raise click.UsageError("name at least one REPO, or say --all for every blob")
     progress = progress_for(common, progress_mode, "verify")
     with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
-        wanted = (
-            list(app.catalog.all_held())
-            if everything
-            else held_by(app.catalog, _snapshots(app, repos, repo_type))
-        )
-        report = _verify(app, progress, wanted)
+        snapshots = None if everything else _snapshots(app, repos, repo_type)
+        report = _verify(app, progress, snapshots)
         mended: set[str] = set()
         if repair:
-            mended = _repair(app, common, progress_mode, report)
+            mended = repair_all(
+                app, report.damaged, _progress_of(common, progress_mode)
+            )
     _print(common, report, mended)
     if isinstance(progress, EventProgress):
         progress.done(_json(report, mended))
-    bad = [one for one in report.damaged if one.blob.digest.hex not in mended]
+    bad = [one for one in report.damaged if one.name not in mended]
     return ExitCode.INTEGRITY if bad else ExitCode.DONE
+
+
+def _progress_of(common: Common, progress_mode: str) -> Callable[[str], AnyProgress]:
+    return lambda path: progress_for(common, progress_mode, path)
 
 
 def _snapshots(
@@ -95,12 +104,18 @@ def _snapshots(
     return found
 
 
-def _verify(app: App, progress: AnyProgress, wanted: list[HeldBlob]) -> VerifyReport:
+def _verify(
+    app: App, progress: AnyProgress, snapshots: Sequence[SnapshotRow] | None
+) -> VerifyReport:
+    wanted = (
+        list(app.catalog.all_held())
+        if snapshots is None
+        else held_by(app.catalog, snapshots)
+    )
     progress.plan(len(wanted), sum(blob.size_bytes for blob in wanted))
-
     hashing = HashingProgress(progress)
     try:
-        return verify(
+        report = verify(
             app.catalog,
             app.blobs,
             app.views,
@@ -111,50 +126,13 @@ def _verify(app: App, progress: AnyProgress, wanted: list[HeldBlob]) -> VerifyRe
         )
     finally:
         progress.close()
-
-
-def _repair(
-    app: App, common: Common, progress_mode: str, report: VerifyReport
-) -> set[str]:
-    """Pull again what was damaged; the digests that are held again."""
-    places: dict[tuple[int, int], tuple[RepoRow, SnapshotRow]] = {}
-    for damage in report.damaged:
-        for row, snapshot, _ in damage.files:
-            places[row.id, snapshot.id] = (row, snapshot)
-    mended: set[str] = set()
-    for row, snapshot in places.values():
-        paths = {
-            path: damage
-            for damage in report.damaged
-            for _, other, path in damage.files
-            if other.id == snapshot.id and damage.blob.digest.hex not in mended
-        }
-        for path, damage in paths.items():
-            progress = progress_for(common, progress_mode, path)
-            if _pull_again(app, progress, row, snapshot, path):
-                mended.add(damage.blob.digest.hex)
-    return mended
-
-
-def _pull_again(
-    app: App, progress: AnyProgress, row: RepoRow, snapshot: SnapshotRow, path: str
-) -> bool:
-    request = PullRequest(
-        row.repo, snapshot.commit.oid, Selection(path=path), offline=False
-    )
-    try:
-        asyncio.run(app.puller(progress).pull(request))
-    except HubsyncError as error:
-        say(f"hubsync: cannot repair {path} of {row.repo}: {error}")
-        return False
-    finally:
-        progress.close()
-    return True
+    before = damaged_before(app.catalog, snapshots, report.damaged)
+    return replace(report, damaged=(*report.damaged, *before))
 
 
 def _print(common: Common, report: VerifyReport, mended: set[str]) -> None:
     for damage in report.damaged:
-        _print_damage(common, damage, repaired=damage.blob.digest.hex in mended)
+        _print_damage(common, damage, repaired=damage.name in mended)
     if common.as_json:
         print_json(_json(report, mended))
     elif not (common.quiet or in_events()):
@@ -178,14 +156,14 @@ def _print_damage(common: Common, damage: Damage, *, repaired: bool) -> None:
     if common.as_json:
         print_json(
             {
-                "digest": str(damage.blob.digest),
+                "digest": damage.name,
                 "found": damage.what,
                 "files": files,
                 "repaired": repaired,
             }
         )
         return
-    say(f"hubsync: damaged: {damage.blob.digest} is {damage.what}")
+    say(f"hubsync: damaged: {damage.name} is {damage.what}")
     for file in files:
         say(f"    {file}")
     if not repaired:

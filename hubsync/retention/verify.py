@@ -14,16 +14,20 @@ from hubsync.retention.relay import lay_out_again
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A blob that is not what its name says, and the files it stood for."""
+    """A blob that is not what its name says, and the files it stood for.
 
-    blob: HeldBlob
-    what: str  # "missing", or what was found instead
+    *name* is its digest; of a plain file that was found damaged before, whose
+    digest is unknown by now, it is ``git:<oid>``.
+    """
+
+    name: str
+    what: str  # "missing", or what was found instead, or since when
     files: tuple[tuple[RepoRow, SnapshotRow, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """How much was read, and what of it was not right."""
+    """How much was read, and what is not right: found now, or before and not mended."""
 
     blobs: int
     bytes: int
@@ -52,13 +56,15 @@ def verify(
     *,
     hashed: Hashed = lambda _blob, _size_bytes: None,
     lock_views: Callable[[], AbstractContextManager[None]] = nullcontext,
+    read_only: bool = False,
 ) -> VerifyReport:
     """Re-hash *wanted*; what is wrong is taken out of everybody's sight.
 
     A damaged blob goes to quarantine, its rows are no longer "held", and the
     views lose the file: an absent file is a clear error, wrong bytes are not.
     *progress* is told of each blob that was read, *hashed* of pieces of large ones
-    before.  *lock_views* gives the views' lock, alone.
+    before.  *lock_views* gives the views' lock, alone.  With *read_only* what is
+    wrong is told, and left where it is.
     """
     count, size = 0, 0
     damaged: list[Damage] = []
@@ -66,13 +72,34 @@ def verify(
         what = found
         if what == MISSING:
             what = _look_again(catalog, blobs, blob)
-        if what is not None:
+        if what is not None and read_only:
+            damaged.append(_damage(catalog, blob, what))
+        elif what is not None:
             with lock_views():
                 damaged.append(_put_aside(catalog, blobs, views, blob, what))
         count += 1
         size += blob.size_bytes
         progress(blob)
     return VerifyReport(count, size, tuple(damaged))
+
+
+def damaged_before(
+    catalog: Catalog,
+    snapshots: Iterable[SnapshotRow] | None,
+    now: Iterable[Damage] = (),
+) -> list[Damage]:
+    """What was found damaged earlier than *now*, and was not held again since.
+
+    Of *snapshots*, or (None) of all.
+    """
+    told = {(snap.id, path) for one in now for _, snap, path in one.files}
+    ids = None if snapshots is None else {one.id for one in snapshots}
+    return [
+        Damage(row.name, f"damaged since {row.since:%Y-%m-%d %H:%M} UTC", row.files)
+        for row in catalog.damaged()
+        if (ids is None or any(snap.id in ids for _, snap, _ in row.files))
+        and not all((snap.id, path) in told for _, snap, path in row.files)
+    ]
 
 
 def _look_again(catalog: Catalog, blobs: BlobStore, blob: HeldBlob) -> str | None:
@@ -90,8 +117,8 @@ def _put_aside(
     blob: HeldBlob,
     what: str,
 ) -> Damage:
-    files = tuple(catalog.referrers(blob.digest))
-    places = {(row.id, snap.id): (row, snap) for row, snap, _ in files}.values()
+    damage = _damage(catalog, blob, what)
+    places = {(row.id, snap.id): (row, snap) for row, snap, _ in damage.files}.values()
     # Out of sight first, the row last: whoever is killed in between finds the
     # damage again, because the catalog still says "held".  The links in views go
     # too: they share the damaged file's bytes.
@@ -103,5 +130,9 @@ def _put_aside(
         blobs.quarantine(blob.digest)
     catalog.mark_lost(blob.digest)
     for row, snapshot in places:
-        lay_out_again(catalog, views, row, snapshot)
-    return Damage(blob, what, files)
+        lay_out_again(catalog, views, row, snapshot, blobs)
+    return damage
+
+
+def _damage(catalog: Catalog, blob: HeldBlob, what: str) -> Damage:
+    return Damage(str(blob.digest), what, tuple(catalog.referrers(blob.digest)))

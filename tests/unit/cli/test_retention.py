@@ -299,16 +299,42 @@ def test_a_flipped_bit_is_found_and_put_where_nobody_reads_it(
     assert wrong not in read(cli.root / "hub").values()
 
 
-def test_after_the_damage_was_put_aside_the_store_is_sound(held: Held) -> None:
+@pytest.mark.parametrize("name", ["weights.bin", "README.md"])
+def test_damage_is_told_until_it_is_mended(held: Held, name: str) -> None:
+    cli, first, _ = held
+    flip(blob_path(cli, FILES[name]))
+    assert cli("verify", "--all").code == ExitCode.INTEGRITY
+    for words in (["--all"], ["acme/model"], [f"acme/model@{first}"]):
+        done = cli("verify", *words, "--json")
+        assert done.code == ExitCode.INTEGRITY
+        told, report = done.objects()
+        assert report["damaged"] == 1
+        assert "since" in told["found"]
+        assert len(told["files"]) == 2
+        assert all(file.endswith(name) for file in told["files"])
+    rows = cli.good("list", "--json").objects()
+    assert {one["files_damaged"] for one in rows} == {1}
+    assert "1 damaged" in cli.good("list").out
+    shown = cli.good("show", "acme/model", "--json").object()
+    states = {file["path"]: file["state"] for file in shown["files"]}
+    assert [path for path, state in states.items() if state == "damaged"] == [name]
+    assert cli("checkout", "acme/model", cli.tmp / "out").code == ExitCode.NOT_FOUND
+
+
+def test_damage_of_one_repo_is_not_told_of_another(held: Held) -> None:
+    cli, _, _ = held
+    cli.good("add", write(cli.tmp / "other", {"x": b"other"}), "acme/other")
+    flip(blob_path(cli, FILES["weights.bin"]))
+    assert cli("verify", "--all").code == ExitCode.INTEGRITY
+    cli.good("verify", "acme/other")
+
+
+def test_what_was_forgotten_is_damaged_no_more(held: Held) -> None:
     cli, _, _ = held
     flip(blob_path(cli, FILES["weights.bin"]))
     assert cli("verify", "--all").code == ExitCode.INTEGRITY
+    cli.good("forget", "acme/model")
     cli.good("verify", "--all")
-    cli.good("verify", "acme/model")
-    assert {one["state"] for one in cli.good("list", "--json").objects()} == {
-        "pointers"
-    }
-    assert cli("checkout", "acme/model", cli.tmp / "out").code == ExitCode.NOT_FOUND
 
 
 def test_a_plain_file_that_was_lost_makes_the_snapshot_partial(held: Held) -> None:
