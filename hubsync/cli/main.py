@@ -15,6 +15,7 @@ from hubsync import __version__
 from hubsync.cli.exits import EXIT_STATUS
 from hubsync.cli.output import emit, in_events, say, talking
 from hubsync.cli.streams import OutputError, set_up_streams
+from hubsync.cli.usage import refusal
 from hubsync.model.errors import ExitCode, HubsyncError
 
 # Command -> (module, one line).  The modules are imported when their command is
@@ -117,10 +118,7 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way to end
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        if in_events():
-            return _end(error.format_message(), None, ExitCode.USAGE)
-        error.show()
-        return ExitCode.USAGE
+        return _refuse(error)
     except SystemExit:
         return ExitCode.DONE  # click's answer to a closed pipe: `| head`
     except (click.Abort, KeyboardInterrupt):
@@ -139,6 +137,15 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way to end
             ExitCode.FAILED,
         )
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _refuse(error: click.ClickException) -> int:
+    if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return _end(*refusal(error, COMMANDS), ExitCode.USAGE)
+    if in_events():
+        return _end("no command", "See: hubsync --help", ExitCode.USAGE)
+    error.show()
+    return ExitCode.USAGE
 
 
 def _wants_events(argv: Sequence[str]) -> bool:

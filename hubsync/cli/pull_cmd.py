@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.output import say
 from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.cli.pull_report import as_json, print_pull
-from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.model.errors import ExitCode, HubsyncError, OfflineError
 from hubsync.sync.planner import Selection
 from hubsync.sync.request import PullRequest, PullResult
 from hubsync.wiring import App, open_app
@@ -84,7 +85,11 @@ EXAMPLES
     is_flag=True,
     help="List the tree again; accept a repo that was replaced by another.",
 )
-@click.option("--offline", is_flag=True, help="Send nothing; answer from the store.")
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Send nothing; answer from the store. [env: HF_HUB_OFFLINE]",
+)
 @progress_option
 @common_options
 def command(
@@ -108,6 +113,7 @@ def command(
     """
     if checkout_dir is not None and len(repos) > 1:
         raise click.UsageError("--checkout takes one REPO: name one folder a repo")
+    offline = offline or _offline_variable() is not None
     done, failures = 0, []
     with _open(common, dry_run=dry_run) as app:
         requests = []
@@ -164,6 +170,14 @@ def _open(common: Common, *, dry_run: bool) -> Iterator[App]:
                 yield app
 
 
+def _offline_variable() -> str | None:
+    """The one that says so to the Hub's clients, and read as they read it."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if said := os.environ.get(name):
+            return name if said.upper() in {"1", "ON", "YES", "TRUE"} else None
+    return None
+
+
 def _say_error(request: PullRequest, error: HubsyncError) -> None:
     named = str(request.repo) in str(error)
     which = "" if named else f"{request.repo}: "
@@ -178,6 +192,10 @@ def _pull(app: App, request: PullRequest, progress: AnyProgress) -> PullResult:
             return asyncio.run(app.puller(progress).pull(request))
         with app.root.lock_shared(LOCK_WAIT_S):
             return asyncio.run(app.puller(progress).pull(request))
+    except OfflineError as error:
+        if name := _offline_variable():
+            error.hint = f"{error.hint or ''} {name} is set, which means --offline."
+        raise
     finally:
         progress.close()
 

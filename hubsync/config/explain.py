@@ -26,7 +26,7 @@ def explain(
 def _line(found: Any, file: Path | None, text: str, origins: Mapping[str, str]) -> str:
     keys = [str(key) for key in found["loc"]]
     dotted = ".".join(keys)
-    where = origins.get(dotted, "")
+    where = origins.get(dotted) or _origin_below(dotted, origins)
     if where == str(file) or not where:
         # The place in a list has no line of its own in `line_of`.
         number = line_of(text, [key for key in keys if not key.isdigit()])
@@ -35,6 +35,12 @@ def _line(found: Any, file: Path | None, text: str, origins: Mapping[str, str]) 
         return f"{where}: unknown key {dotted}{_nearest(keys)}"
     said = re.sub(r"^Value error, ", "", found["msg"])
     return f"{where}: {dotted} = {found['input']!r}: {said}"
+
+
+def _origin_below(dotted: str, origins: Mapping[str, str]) -> str:
+    """Where a table came from that may not be there: from what was set in it."""
+    below = (one for key, one in origins.items() if key.startswith(f"{dotted}."))
+    return next(below, "")
 
 
 def _nearest(keys: list[str]) -> str:

@@ -2,12 +2,12 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hubsync.config.explain import explain
 from hubsync.config.schema import Settings
@@ -15,6 +15,7 @@ from hubsync.model.errors import UsageError
 
 ENV_PREFIX = "HUBSYNC_"
 _NOT_KEYS = frozenset({"HUBSYNC_CONFIG", "HUBSYNC_ROOT"})
+_KUBERNETES = "tcp://"  # what it sets HUBSYNC_SERVE_PORT to, for a service of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,36 @@ def _overlay_environment(
     raw: dict[str, Any], origins: dict[str, str], environ: Mapping[str, str]
 ) -> None:
     for name, value in environ.items():
-        if not name.startswith(ENV_PREFIX) or name in _NOT_KEYS or "__" not in name:
+        if not name.startswith(ENV_PREFIX) or name in _NOT_KEYS:
             continue
-        keys = name[len(ENV_PREFIX) :].lower().split("__")
-        _set(raw, keys, value)
+        words = name[len(ENV_PREFIX) :].lower()
+        if "__" not in words:
+            if words in _MISSPELT and not value.startswith(_KUBERNETES):
+                raise UsageError(
+                    f"environment {name}: not a key",
+                    hint=f"Two underscores stand between section and key: set "
+                    f"{_MISSPELT[words]}.",
+                )
+            continue
+        keys = words.split("__")
+        try:
+            _set(raw, keys, value)
+        except UsageError as error:
+            raise UsageError(f"environment {name}: {error}") from error
         origins[".".join(keys)] = f"environment {name}"
+
+
+def _with_one_underscore() -> Iterator[tuple[str, str]]:
+    """``transfer_retries``, and what is meant by it: HUBSYNC_TRANSFER__RETRIES."""
+    for section, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(
+            field.annotation, BaseModel
+        ):
+            for key in field.annotation.model_fields:
+                yield f"{section}_{key}", f"{ENV_PREFIX}{section}__{key}".upper()
+
+
+_MISSPELT = dict(_with_one_underscore())
 
 
 def _honour_hf_endpoint(

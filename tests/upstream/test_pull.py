@@ -385,6 +385,21 @@ def test_dry_run_says_what_it_would_fetch_and_changes_nothing(
     assert hub.log.matching("/resolve/") == []
 
 
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_what_takes_the_clients_offline_takes_a_pull_offline(
+    mirror: Mirror, tiny: HubRepo, hub: TestHub, name: str
+) -> None:
+    offline = {name: "1"}
+    done = mirror.run("pull", "acme/tiny", env=offline)
+    assert done.returncode == 10
+    assert f"{name} is set, which means --offline" in done.stderr
+    online = mirror.pull("acme/tiny")
+    hub.log.clear()
+    assert mirror.json("pull", "acme/tiny", env=offline)["commit"] == online.commit.oid
+    assert hub.requests == []
+    assert mirror.json("pull", "acme/tiny", env={name: "0"})["requests"] == 1
+
+
 def test_offline_answers_from_the_store_and_sends_nothing(
     mirror: Mirror, tiny: HubRepo, hub: TestHub
 ) -> None:

@@ -126,7 +126,7 @@ def test_only_the_command_that_was_asked_talks_in_events(
     run(["pull"])
     first, *others = capsys.readouterr().err.splitlines()
     assert json.loads(first)["event"] == "error"
-    assert others[0].startswith("Usage:")
+    assert others[0] == "hubsync: error: missing argument 'REPO...'"
 
 
 def test_every_event_of_a_command_says_what_it_is_of_and_when(

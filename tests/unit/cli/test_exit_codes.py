@@ -213,3 +213,26 @@ def test_a_grace_without_a_unit_is_refused(cli: Cli) -> None:
     done = cli("gc", "--grace", "5")
     assert done.code == ExitCode.USAGE
     assert "5h, 5d" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["pull"], "missing argument 'REPO...'"),
+        (["pull", "a/b", "--bogus"], "no such option '--bogus'"),
+        (["puul"], "no such command 'puul' (did you mean pull?)"),
+        (["show", "a", "b"], "got unexpected extra argument (b)"),
+        (["pull", "--include"], "option '--include' requires an argument"),
+        (["pull", "a/b", "c/d", "--checkout", "x"], "--checkout takes one REPO"),
+        (["db", "nothing"], "no such command 'nothing'"),
+    ],
+)
+def test_a_command_line_that_is_refused_is_an_error_like_any_other(
+    cli: Cli, words: list[str], said: str
+) -> None:
+    done = cli(*words)
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    error, hint = done.err.splitlines()
+    assert error.startswith(f"hubsync: error: {said}")
+    assert hint.startswith("hubsync: hint: ")
+    assert "--help" in hint

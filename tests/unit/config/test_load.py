@@ -214,9 +214,39 @@ def test_an_unknown_key_of_the_environment_names_the_variable(tmp_path: Path) ->
     assert "did you mean port?" in said
 
 
+def test_an_unknown_section_of_the_environment_is_not_blamed_on_the_file(
+    tmp_path: Path,
+) -> None:
+    env = {"HUBSYNC_TRANSFR__RETRIES": "1"}
+    said = refusal(tmp_path, "[serve]\nport = 1\n", env)
+    assert "environment HUBSYNC_TRANSFR__RETRIES: unknown key transfr " in said
+    assert "did you mean transfer?" in said
+    assert "given.toml" not in said
+
+
+def test_one_underscore_in_place_of_two_is_not_ignored(tmp_path: Path) -> None:
+    env = {"HUBSYNC_TRANSFER_RATE_LIMIT": "1MB/s"}
+    with pytest.raises(UsageError, match="HUBSYNC_TRANSFER_RATE_LIMIT") as caught:
+        read(tmp_path, "", env)
+    assert "HUBSYNC_TRANSFER__RATE_LIMIT" in str(caught.value.hint)
+
+
+def test_variables_that_a_cluster_sets_for_its_services_are_no_keys(
+    tmp_path: Path,
+) -> None:
+    env = {
+        "HUBSYNC_SERVE_PORT": "tcp://10.0.0.1:8090",
+        "HUBSYNC_SERVE_SERVICE_HOST": "10.0.0.1",
+        "HUBSYNC_PORT_8090_TCP_ADDR": "10.0.0.1",
+    }
+    assert read(tmp_path, "", env).serve.port == 8090
+
+
 def test_a_variable_that_treats_a_value_as_a_table_is_refused(tmp_path: Path) -> None:
     env = {"HUBSYNC_SERVE__PORT": "2", "HUBSYNC_SERVE__PORT__X": "1"}
-    assert "port is not a table" in refusal(tmp_path, "", env)
+    said = refusal(tmp_path, "", env)
+    assert "port is not a table" in said
+    assert "environment HUBSYNC_SERVE__PORT__X" in said
 
 
 def test_the_first_upstream_of_the_file_is_the_default(tmp_path: Path) -> None:
