@@ -9,7 +9,6 @@ from pathlib import Path
 from hubsync.catalog import schema
 from hubsync.catalog.catalog import Catalog
 from hubsync.config.schema import Settings, UpstreamSettings
-from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
 from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import StoreReadOnlyError
@@ -60,6 +59,12 @@ class App:
                 else f"not a configured upstream (known: {known})"
             )
             raise UsageError(f"{upstream!r} is {what}")
+        # Most commands ask no hub.
+        from hubsync.hubs.huggingface import (  # noqa: PLC0415
+            HubOptions,
+            HuggingFaceHub,
+        )
+
         transfer = self.settings.transfer
         return HuggingFaceHub(
             upstream,

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from hubsync.cli.bars import BarProgress
 from hubsync.cli.common import Common
 from hubsync.cli.events import EventProgress
 from hubsync.cli.output import say
 from hubsync.cli.plain_progress import PlainProgress
+from hubsync.cli.watch import Watch
 from hubsync.ports.progress import SilentProgress
 
 MODES = ("auto", "bar", "plain", "json", "none")
@@ -34,7 +34,7 @@ class Nothing(SilentProgress):
         """Nothing is left on the screen."""
 
 
-AnyProgress = BarProgress | EventProgress | PlainProgress | NotesOnly | Nothing
+AnyProgress = Watch | NotesOnly | Nothing
 
 
 def progress_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +63,12 @@ def progress_for(common: Common, mode: str, label: str) -> AnyProgress:
         return NotesOnly()
     if mode == "auto":
         mode = "bar" if _somebody_watches() else "plain"
-    return BarProgress(label) if mode == "bar" else PlainProgress(label)
+    if mode == "plain":
+        return PlainProgress(label)
+    # tqdm takes a while to import, and a nightly job shows no bar.
+    from hubsync.cli.bars import BarProgress  # noqa: PLC0415
+
+    return BarProgress(label)
 
 
 def _somebody_watches() -> bool:

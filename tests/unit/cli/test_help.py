@@ -70,6 +70,32 @@ def test_help_starts_without_the_heavy_libraries() -> None:
 
 
 @pytest.mark.parametrize(
+    "words", [["list"], ["gc", "--dry-run"], ["pull", "--offline", "local:acme/model"]]
+)
+def test_a_command_that_asks_no_hub_starts_without_what_asks_one(
+    held: tuple[Cli, str, str], words: list[str]
+) -> None:
+    cli, _, _ = held
+    program = (
+        "import sys\n"
+        "from hubsync.cli.main import run\n"
+        f"assert run({words!r}) == 0\n"
+        "heavy = {'alembic', 'aiohttp', 'huggingface_hub', 'tqdm', 'yaml',\n"
+        "         'hubsync.hubs.huggingface', 'hubsync.transfer.engine'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=PROJECT,
+        env=cli.env,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["nonsense"],
