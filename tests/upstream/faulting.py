@@ -13,6 +13,7 @@ import pytest
 from hubsync import wiring
 from hubsync.catalog.catalog import Catalog
 from hubsync.config.schema import Settings
+from hubsync.hubs import huggingface
 from hubsync.hubs.options import HubOptions
 from hubsync.sync.request import PullResult
 from hubsync.transfer.options import TransferOptions
@@ -50,7 +51,7 @@ class QuickMirror(Mirror):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(wiring, "transfer_options", quick)
-            patch.setattr(wiring, "HubOptions", partial(HubOptions, **_QUICK))
+            patch.setattr(huggingface, "HubOptions", partial(HubOptions, **_QUICK))
             return super().pull(name, revision, **more)
 
 
