@@ -15,6 +15,7 @@ from hubsync.model.errors import IntegrityError
 from hubsync.ports.blobs import BlobStore, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
+from hubsync.transfer.buffers import Buffers
 from hubsync.transfer.download import Download, let_go
 from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
 from hubsync.transfer.groups import Groups
@@ -62,6 +63,10 @@ class Engine:
         self._disk_pool.shutdown(wait=False)
         self._hash_pool.shutdown(wait=False)
 
+    def _block_bytes(self) -> int:
+        most = self._limiter.block_bytes_max
+        return min(self._options.block_bytes, most or self._options.block_bytes)
+
     async def fetch_all(
         self, items: Sequence[Fetch], publish: Publisher
     ) -> FetchReport:
@@ -85,6 +90,7 @@ class Engine:
             disk_pool=self._disk_pool,
             hash_pool=self._hash_pool,
             slots=Slots(connections),
+            buffers=Buffers(self._block_bytes()),
         )
         run.byte_at = asyncio.get_running_loop().time()
         groups = Groups(publish, self._progress, open_max=2 * self._files)

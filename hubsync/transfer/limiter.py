@@ -9,6 +9,7 @@ from hubsync.transfer.options import TransferOptions
 from hubsync.wire.hf import parse_rate_limit, parse_wait_s
 
 _TOO_MANY = 429
+BLOCK_BYTES_MIN = 16 * 1024
 JITTER_S = 0.25  # so that those who waited do not all come in one moment
 
 
@@ -18,6 +19,16 @@ class RateLimiter:
     def __init__(self, rate_bytes_per_s: int | None) -> None:
         self._rate = rate_bytes_per_s
         self._free_at = 0.0  # loop time at which what was taken is paid off
+
+    @property
+    def is_limiting(self) -> bool:
+        """Whether there is a ceiling at all."""
+        return self._rate is not None
+
+    @property
+    def block_bytes_max(self) -> int | None:
+        """What comes in larger blocks comes by fits and starts; None: no ceiling."""
+        return None if self._rate is None else max(self._rate // 16, BLOCK_BYTES_MIN)
 
     @property
     def quiet_until(self) -> float:

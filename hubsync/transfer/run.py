@@ -1,13 +1,15 @@
 """What the downloads of one run share, and what they have cost so far."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hubsync.ports.blobs import BlobStore
 from hubsync.ports.progress import Progress
+from hubsync.transfer.buffers import Buffers, Pace
 from hubsync.transfer.errors import RetryLaterError
 from hubsync.transfer.http import Courier
 from hubsync.transfer.limiter import RateLimiter
@@ -15,6 +17,8 @@ from hubsync.transfer.options import TransferOptions
 from hubsync.transfer.slots import Slots
 
 T = TypeVar("T")
+FOLDED_S = 0.5  # a pause that ends so much later than another is one with it
+_NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(slots=True)
@@ -33,11 +37,26 @@ class Run:
     disk_pool: Executor
     hash_pool: Executor
     slots: Slots
+    buffers: Buffers
+    pace: Pace = field(default_factory=Pace)
     bytes_fetched: int = 0
     bytes_resumed: int = 0
     retries: int = 0
     byte_at: float = 0.0  # loop time of the last byte of any file: come or hashed
     waiting: int = 0  # downloads of which somebody else has the ingest
+    told_until: dict[str, float] = field(default_factory=dict)  # see `tell`
+
+    def tell(self, name: str, why: str, wait_s: float) -> None:
+        """Say that *name* has to wait, unless another was just said to, and as long.
+
+        A line or a host that breaks does so under all connections at once: one
+        sentence for that pause, not one for each of them.
+        """
+        until = asyncio.get_running_loop().time() + wait_s
+        kind = _NUMBERS.sub("#", why)  # each broke at another byte
+        if until > self.told_until.get(kind, 0.0):
+            self.told_until[kind] = until + FOLDED_S
+            self.progress.note(f"{name}: {why}; again in {wait_s:.1f} s")
 
     async def disk(
         self, work: Callable[[], T], undo: Callable[[T], None] | None = None

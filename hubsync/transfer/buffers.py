@@ -1,0 +1,43 @@
+"""Memory that bodies are received in, and when to write it to the disk."""
+
+SLOW_S = 0.05  # for one block; into the kernel's memory it takes a thousandth
+ASIDE_S = 10.0
+
+
+class Buffers:
+    """Blocks that one body after another is received in."""
+
+    def __init__(self, block_bytes: int) -> None:
+        self._block_bytes = block_bytes
+        self._free: list[memoryview] = []
+
+    def take(self) -> memoryview:
+        """One that nobody else has."""
+        if self._free:
+            return self._free.pop()
+        return memoryview(bytearray(self._block_bytes))
+
+    def give(self, buffer: memoryview) -> None:
+        """Nobody receives into *buffer* any more."""
+        self._free.append(buffer)
+
+
+class Pace:
+    """Whether a block is written at once, or by a thread.
+
+    To hand a block to a thread costs more than to copy it into the kernel.  Only
+    when the kernel's memory is full does a write wait for the disk, and then
+    nothing else may wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._aside_until = 0.0
+
+    def may_write(self, now: float) -> bool:
+        """Whether a block may be written by whoever must not wait."""
+        return now >= self._aside_until
+
+    def wrote(self, began: float, ended: float) -> None:
+        """It took so long, by the loop's clock."""
+        if ended - began > SLOW_S:
+            self._aside_until = ended + ASIDE_S
