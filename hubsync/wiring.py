@@ -214,6 +214,7 @@ def open_app(
         )
         stack.callback(catalog.close)
         blobs = LocalBlobs(root, reserve_bytes=settings.store.reserve, room_in=room_in)
+        stack.callback(blobs.close)
         yield App(
             settings=settings,
             root=root,

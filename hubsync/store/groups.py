@@ -1,5 +1,6 @@
 """Publishing verified blobs as one group: one wait for the disk, not a thousand."""
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +25,10 @@ def publish(shelf: Shelf, ingests: Sequence[LocalIngest]) -> None:
     with ExitStack() as stack:
         for ingest in ingests:
             stack.callback(ingest.abort)
-        _sync(ingests)
+        if not ingests:
+            return
+        since = min(ingest.since for ingest in ingests)
+        _sync(shelf, ingests, since)
         placed: dict[Digest, Path | None] = {}
         try:
             for ingest in ingests:
@@ -39,13 +43,19 @@ def publish(shelf: Shelf, ingests: Sequence[LocalIngest]) -> None:
                 shelf.withdraw(placed)
             raise
         with explained(shelf.root.blobs):
-            shelf.make_durable(placed)
+            shelf.make_durable(placed, since)
 
 
-def _sync(ingests: Sequence[LocalIngest]) -> None:
+def _sync(shelf: Shelf, ingests: Sequence[LocalIngest], since: int) -> None:
     try:
         with ExitStack() as stack:
-            sync_files([stack.enter_context(one.opened()) for one in ingests])
+            fds = [stack.enter_context(one.opened()) for one in ingests]
+            for fd, ingest in zip(fds, ingests, strict=True):
+                if ingest.was_resumed:
+                    # Written before we watched, by a process that may have been
+                    # told of an error which we are not.
+                    os.fsync(fd)
+            sync_files(fds, shelf.watch, since)
     except OSError as error:
         # The kernel may have dropped the dirty pages: a second fsync would say
         # yes to bytes that are gone.  Never retry; start over.

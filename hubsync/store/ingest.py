@@ -34,8 +34,12 @@ class LocalIngest:
     head, so what a crash did to them is found at the latest by `verify`.
     """
 
-    def __init__(self, shelf: Shelf, want: Descriptor, fd: int, room: Room) -> None:
+    def __init__(
+        self, shelf: Shelf, want: Descriptor, fd: int, room: Room, since: int
+    ) -> None:
         self._shelf, self._want, self._room = shelf, want, room
+        self.since = since  # of the shelf's watch
+        self.was_resumed = False  # from bytes that nobody has made durable yet
         self._file = Handle(fd)
         self._path = shelf.root.partial / want.key
         self._has_journal = True  # until it is known that there is none on disk
@@ -57,8 +61,9 @@ class LocalIngest:
         """Lock the partial of *want*, waiting for whoever has it, or not (None)."""
         path = shelf.root.partial / want.key
         with explained(path):
+            since = shelf.watch.begin()
             fd = open_locked(path) if wait else open_locked_now(path)
-        return None if fd is None else cls(shelf, want, fd, room)
+        return None if fd is None else cls(shelf, want, fd, room, since)
 
     @property
     def want(self) -> Descriptor:
@@ -107,6 +112,7 @@ class LocalIngest:
             self.restart()
             return
         self._there = there
+        self.was_resumed = not self._has_journal
         if self._has_journal:
             # It may have died before it came to that; see `_prepare`.
             os.ftruncate(fd, self._want.size_bytes)
@@ -196,7 +202,7 @@ class LocalIngest:
                 self._sync(fd, os.fsync)
             with explained(self._path):
                 path = self._path if self.put() else None
-                self._shelf.make_durable({held.digest: path})
+                self._shelf.make_durable({held.digest: path}, self.since)
         finally:
             self.abort()
         return held

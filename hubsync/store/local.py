@@ -42,6 +42,10 @@ class LocalBlobs:
         self._reserve_bytes = reserve_bytes
         self._room = Room(root.partial, reserve_bytes)
 
+    def close(self) -> None:
+        """Let go of the file system.  What is begun after opens it again."""
+        self._shelf.watch.close()
+
     def path(self, digest: Digest) -> Path:
         """Where the blob is, if it is there."""
         return self._shelf.path(digest)

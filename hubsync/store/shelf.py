@@ -8,7 +8,7 @@ from pathlib import Path
 from hubsync.model.digest import Digest, InvalidDigestError
 from hubsync.store.disk import explain
 from hubsync.store.layout import StoreRoot
-from hubsync.store.syncing import sync_folders
+from hubsync.store.syncing import Watch, sync_folders
 
 
 class Shelf:
@@ -21,6 +21,7 @@ class Shelf:
         # are there proves nothing: another process may have made them a moment
         # ago and lose power before its fsync.
         self._durable: set[Path] = set()
+        self.watch = Watch(root.partial)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, if it is there."""
@@ -60,14 +61,15 @@ class Shelf:
         partial.rename(final)
         return True
 
-    def make_durable(self, placed: Mapping[Digest, Path | None]) -> None:
+    def make_durable(self, placed: Mapping[Digest, Path | None], since: int) -> None:
         """Sync the folders of the blobs *placed*, each with the partial it was.
 
-        None: the name was there already.  After an error no new name is there, so
-        that nobody takes for held what a power cut may still undo.
+        None: the name was there already.  *since* is of `watch`.  After an error no
+        new name is there, so that nobody takes for held what a power cut may still
+        undo.
         """
         try:
-            self._sync_names(placed)
+            self._sync_names(placed, since)
         except OSError:
             self.withdraw(placed)
             raise
@@ -87,7 +89,7 @@ class Shelf:
 
         Whoever put it there may not have come to that yet.
         """
-        self._sync_names([digest])
+        self._sync_names([digest], self.watch.begin())
 
     def digests(self) -> Iterator[Digest]:
         for folder in sorted(self.root.blobs.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]")):
@@ -97,7 +99,7 @@ class Shelf:
                 except InvalidDigestError:
                     continue  # not one of ours: neither served nor deleted
 
-    def _sync_names(self, digests: Iterable[Digest]) -> None:
+    def _sync_names(self, digests: Iterable[Digest], since: int) -> None:
         """Make the names of *digests* durable, and those of the folders above."""
         changed: dict[Path, None] = {}
         new: set[Path] = set()
@@ -108,5 +110,5 @@ class Shelf:
                 if folder not in self._durable:
                     new.add(folder)
                     changed[folder.parent] = None
-        sync_folders(list(changed))
+        sync_folders(list(changed), self.watch, since)
         self._durable |= new

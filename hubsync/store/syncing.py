@@ -1,9 +1,12 @@
 """Making many files durable with few waits for the disk."""
 
 import ctypes
+import errno
 import functools
 import os
-from collections.abc import Sequence
+import threading
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hubsync.store.disk import sync_folder
@@ -16,15 +19,69 @@ _SYNCFS_TELLS_ERRORS = (5, 8)  # kernel; before that it always says yes
 _SYNC_FILE_RANGE_WRITE = 2
 
 
-def sync_files(fds: Sequence[int]) -> None:
+class Watch:
+    """A file system under watch since before the first byte was written to it.
+
+    syncfs tells an error to every description that was open when it happened, once
+    each; to one that is opened later only if nobody has been told.  So there is one,
+    opened early.  It serves all groups, and whoever is told of an error is told for
+    the others as well: hence the count.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._fd: int | None = None
+        self._closing: Callable[[], object] | None = None
+        self._failures = 0
+
+    def begin(self) -> int:
+        """Before a file is written: what to give to `sync` for it.
+
+        Raises:
+            OSError: the folder cannot be opened.
+        """
+        with self._lock:
+            if self._fd is None:
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+                self._fd = os.open(self._folder, flags)
+                self._closing = weakref.finalize(self, os.close, self._fd)
+            return self._failures
+
+    def sync(self, since: int) -> None:
+        """Make everything durable that was written since `begin` gave *since*.
+
+        Raises:
+            OSError: as `sync_files`, also when another group was told of it.
+        """
+        with self._lock:
+            assert self._fd is not None, "what is synced was begun"
+            try:
+                _syncfs(self._fd)
+            except OSError:
+                self._failures += 1
+                raise
+            if self._failures != since:
+                raise OSError(errno.EIO, "an earlier sync failed", str(self._folder))
+
+    def close(self) -> None:
+        """Let go of the file system, which could not be unmounted else."""
+        if self._closing is not None:
+            self._closing()
+            self._closing = self._fd = None
+
+
+def sync_files(fds: Sequence[int], watch: Watch, since: int) -> None:
     """Make what was written to *fds*, all of one file system, durable.
+
+    *since* is what *watch* gave before the first of them was written.
 
     Raises:
         OSError: at least one is not durable; nobody may count on any of them,
             and a second try would lie.
     """
     if len(fds) >= SYNCFS_FROM_FILES and _knows_syncfs(os.fstat(fds[0]).st_dev):
-        _syncfs(fds[0])
+        watch.sync(since)
         return
     if len(fds) > 1:
         for fd in fds:
@@ -35,20 +92,15 @@ def sync_files(fds: Sequence[int]) -> None:
         os.fsync(fd)
 
 
-def sync_folders(folders: Sequence[Path]) -> None:
+def sync_folders(folders: Sequence[Path], watch: Watch, since: int) -> None:
     """Make the names in *folders*, all of one file system, durable.
 
     Raises:
         OSError: as `sync_files`.
     """
-    if len(folders) >= SYNCFS_FROM_FILES:
-        fd = os.open(folders[0], os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            if _knows_syncfs(os.fstat(fd).st_dev):
-                _syncfs(fd)
-                return
-        finally:
-            os.close(fd)
+    if len(folders) >= SYNCFS_FROM_FILES and _knows_syncfs(folders[0].stat().st_dev):
+        watch.sync(since)
+        return
     for folder in folders:
         sync_folder(folder)
 

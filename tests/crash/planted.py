@@ -14,7 +14,7 @@ from hubsync.selftest.roles import OpenStore
 from hubsync.store.ingest import LocalIngest
 from hubsync.store.local import LocalBlobs
 from hubsync.store.shelf import Shelf
-from hubsync.store.syncing import sync_files
+from hubsync.store.syncing import Watch, sync_files
 from hubsync.wiring import App
 
 
@@ -47,7 +47,7 @@ class AtFinalName(LocalBlobs):
 class UnsyncedShelf(Shelf):
     """No directory fsync: a power cut may take the name of what was said."""
 
-    def make_durable(self, placed: Mapping[Digest, Path | None]) -> None:
+    def make_durable(self, placed: Mapping[Digest, Path | None], since: int) -> None:
         pass
 
     def confirm(self, digest: Digest) -> None:
@@ -58,7 +58,9 @@ class UnsyncedFolders(LocalBlobs):
     """No directory fsync, by way of the shelf."""
 
     def publish(self, ingests: Sequence[Ingest]) -> None:
-        self._shelf = UnsyncedShelf(self.root)
+        shelf = UnsyncedShelf(self.root)
+        shelf.watch = self._shelf.watch
+        self._shelf = shelf
         super().publish(ingests)
 
 
@@ -72,7 +74,7 @@ class UnsyncedBytes(LocalBlobs):
             for one in ours
             if one.verified
         }
-        self._shelf.make_durable(placed)
+        self._shelf.make_durable(placed, self._shelf.watch.begin())
         for one in ours:
             one.abort()
 
@@ -83,7 +85,8 @@ class SecondSync(LocalBlobs):
     def publish(self, ingests: Sequence[Ingest]) -> None:
         with ExitStack() as stack, suppress(OSError):
             opened = [stack.enter_context(one.opened()) for one in _local(ingests)]
-            sync_files(opened)
+            watch = Watch(self.root.partial)  # one that has not heard of it
+            sync_files(opened, watch, watch.begin())
         super().publish(ingests)
 
 

@@ -11,6 +11,7 @@ from hubsync.model.errors import HubsyncError
 from hubsync.ports.blobs import HeldBlob, NoRoomError
 from hubsync.store import groups as groups_module
 from hubsync.store import shelf as shelf_module
+from hubsync.store import syncing
 from hubsync.store.disk import StoreIOError
 from hubsync.store.ingest import LocalIngest
 from hubsync.store.layout import StoreRoot
@@ -99,6 +100,48 @@ def test_after_a_failed_sync_the_bytes_are_not_believed_a_second_time(
     assert [blobs.partial_bytes(by_digest(data)) for data in MANY] == [0] * len(MANY)
 
 
+def test_what_was_written_beside_a_group_that_failed_is_not_believed(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """syncfs tells of an error once, to whichever group asks first."""
+    monkeypatch.setattr(syncing, "_knows_syncfs", lambda _: True)
+    one = [verified(blobs, data) for data in MANY]
+    two = [verified(blobs, b"beside " + data) for data in MANY]
+    with monkeypatch.context() as patch:
+        patch.setattr(syncing, "_syncfs", fail)
+        with pytest.raises(StoreIOError):
+            blobs.publish(one)
+    with pytest.raises(StoreIOError):
+        blobs.publish(two)
+    assert not list(blobs.digests())
+    blobs.publish([verified(blobs, data) for data in MANY])
+    assert len(list(blobs.digests())) == len(MANY)
+
+
+def test_what_an_earlier_process_wrote_is_synced_by_itself(
+    root: StoreRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written before this one watched the file system."""
+    monkeypatch.setattr(syncing, "_knows_syncfs", lambda _: True)
+    earlier, data = LocalBlobs(root), MANY[0]
+    begun = earlier.begin(by_digest(data))
+    assert isinstance(begun, LocalIngest)
+    begun.write(data[:5])
+    begun.abort()
+    blobs = LocalBlobs(root)
+    synced: list[int] = []
+    group = [verified(blobs, other) for other in MANY[1:]]
+    resumed = blobs.begin(by_digest(data))
+    assert isinstance(resumed, LocalIngest)
+    resumed.write(data[5:])
+    resumed.verify()
+    inode = resumed.path.stat().st_ino
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+        blobs.publish([*group, resumed])
+    assert inode in synced
+
+
 def test_who_finds_one_on_its_way_waits_until_it_is_sure(
     root: StoreRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +152,7 @@ def test_who_finds_one_on_its_way_waits_until_it_is_sure(
     found: list[object] = []
     asking = threading.Thread(target=lambda: found.append(other.begin(want)))
 
-    def sync_folders(folders: object) -> None:
+    def sync_folders(*_: object) -> None:
         assert blobs.path(want.digest).exists()  # type: ignore[arg-type]
         asking.start()
         asking.join(0.2)
@@ -133,6 +176,7 @@ def test_all_let_go_of_their_locks(
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only counted
 
+    fill(blobs, by_digest(HELD), HELD)  # from now on it watches the file system
     before = descriptors()
     blobs.publish([verified(blobs, data) for data in MANY[:5]])
     with monkeypatch.context() as patch:
@@ -141,3 +185,5 @@ def test_all_let_go_of_their_locks(
             blobs.publish([verified(blobs, data) for data in MANY[5:]])
 
     assert descriptors() == before
+    blobs.close()
+    assert descriptors() == before - 1

@@ -273,7 +273,7 @@ class TestRoom:
 class TestADiskThatFails:
     """An I/O error is never followed by an acknowledgement of what it hit."""
 
-    def test_a_failed_fsync_is_final(
+    def test_f4_a_failed_fsync_is_final(
         self, blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ingest = begin(blobs, WANT)
