@@ -5,8 +5,8 @@ Its own process, because a fork must not meet other threads:
     python -m tests.crash.syscall_driver FOLDER OPERATION SHARE CALLS BUG
 
 SHARE is ``1/2``: every second fault, from the first on.  CALLS is a pattern for
-the name of a call and its path, like ``^fsync .*/partial/``.  Prints one JSON
-object.
+the name of a call, its path and the fault, like ``^fsync .*/partial/`` or
+``error=EIO$``.  Prints one JSON object.
 """
 
 import json
@@ -58,7 +58,7 @@ class Enumeration:
         every = [
             one
             for one in faults(calls, str(self.bench.run))
-            if re.search(only, f"{one.call} {one.path}")
+            if re.search(only, f"{one.call} {one.path} {one.what}")
         ]
         for fault in every[share::shares]:
             self._once(fault)

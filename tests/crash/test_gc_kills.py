@@ -19,7 +19,7 @@ SEED = 20261127
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_gc_and_forget_killed_beside_writers_lose_nothing(
+def test_f19_gc_and_forget_killed_beside_writers_lose_nothing(
     tmp_path: Path, number: int
 ) -> None:
     report = kill_loop(tmp_path, 150, SEED + number, victims="sweeper")
@@ -30,7 +30,7 @@ def test_gc_and_forget_killed_beside_writers_lose_nothing(
     assert report["files"] > 300, "so had the writers"
 
 
-def test_forget_and_gc_commands_killed_at_random_moments_can_be_repeated(
+def test_f20_forget_and_gc_commands_killed_at_random_moments_can_be_repeated(
     tmp_path: Path,
 ) -> None:
     chance = Random(SEED)

@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_power_cut_takes_nothing_that_was_acknowledged(seed: int) -> None:
+def test_f11_a_power_cut_takes_nothing_that_was_acknowledged(seed: int) -> None:
     report = cut_power(60, seed)
 
     assert report["found"] == []

@@ -35,7 +35,7 @@ def _contents(chance: Random) -> Contents:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_pull_killed_at_random_moments_ends_byte_equal(
+def test_f1_a_pull_killed_at_random_moments_ends_byte_equal(
     tmp_path: Path, number: int
 ) -> None:
     chance = Random(f"{SEED} {number}")

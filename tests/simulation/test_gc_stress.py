@@ -64,7 +64,7 @@ def stress(place: Path, seconds: float, *, bug: str = "", url: str = "") -> Outc
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_gc_beside_pulls_adds_and_forgets_with_kills_harms_nothing(
+def test_f19_gc_beside_pulls_adds_and_forgets_with_kills_harms_nothing(
     place: Path,
 ) -> None:
     done = stress(place, 25)
@@ -87,7 +87,7 @@ def test_gc_beside_the_same_on_postgresql_harms_nothing(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_who_is_taken_for_dead_fails_and_nothing_else_happens(place: Path) -> None:
+def test_f17_who_is_taken_for_dead_fails_and_nothing_else_happens(place: Path) -> None:
     """Fencing: the clock, the heartbeat and /proc may all lie."""
     done = stress(place, 6, bug="everybody_is_taken_for_dead")
     assert done.found == []
@@ -111,7 +111,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_a_gc_killed_before_any_of_its_steps_leaves_nothing_that_the_next_cannot_mend(
+def test_f20_a_gc_killed_before_any_step_leaves_nothing_that_the_next_cannot_mend(
     place: Path,
 ) -> None:
     done = subprocess.run(

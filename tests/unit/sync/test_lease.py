@@ -162,7 +162,7 @@ with Catalog.open(sys.argv[1]) as catalog:
 """
 
 
-def test_a_process_that_was_paused_and_taken_for_dead_is_fenced(
+def test_f17_a_process_that_was_paused_and_taken_for_dead_is_fenced(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     """I14.  It runs in a container, so its pid says nothing to us."""
