@@ -40,9 +40,11 @@ class Patience:
         if not wait:  # "at once" is what a hub says in a storm, too
             wait = self._backoff_s(later) if counts else 0.0
         self._give_up_after(later, wait)
+        is_longer = clock() + wait > self._again_at
         self._again_at = max(self._again_at, clock() + wait)
-        pause = max(self._again_at - clock(), 0.0)
-        self._run.progress.note(f"{self._name}: {later}; again in {pause:.1f} s")
+        if counts or (is_longer and not is_known):
+            pause_s = max(self._again_at - clock(), 0.0)
+            self._run.tell(self._name, str(later), pause_s)
         await self.calm()
 
     def start_over(self) -> None:

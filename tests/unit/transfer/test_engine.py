@@ -404,6 +404,16 @@ class TestWaitingTogether:
         assert refused
         assert len(meanwhile) <= 4, "what was on its way, and no more"
 
+    def test_a_line_that_breaks_under_all_is_told_once(
+        self, hub: TestHub, repo: HubRepo, fetching: Fetching
+    ) -> None:
+        hub.faults.add(Fault("truncate", match="resolve-cache", at=3, times=12))
+        slow = {"backoff_base_s": 0.2, "backoff_max_s": 0.2}
+        report = fetching.run([fetch_of(hub, repo, path) for path in SMALL], **slow)
+        assert report.retries == 12
+        (note,) = [one for one in fetching.watcher.notes if "again in" in one]
+        assert "broke" in note
+
     def test_a_rate_is_kept(
         self, hub: TestHub, repo: HubRepo, fetching: Fetching
     ) -> None:

@@ -188,6 +188,8 @@ class TestAllLanesAtOnce:
         report = fetching.run([item], retries_max=2, **PARTS, **quick)
         assert fetching.read(DATA) == DATA
         assert report.retries >= 7
+        notes = [one for one in fetching.watcher.notes if "again in" in one]
+        assert 1 <= len(notes) <= 2, "nor is it eight sentences"
 
     def test_a_host_that_stays_away_is_given_up_all_the_same(
         self, hub: TestHub, item: Fetch, fetching: Fetching
