@@ -162,7 +162,8 @@ def _explain(error: HubsyncError | OSError) -> int:
         return ExitCode.DONE  # whoever read us has seen enough: `| head`
     if isinstance(error, OSError):
         return _explain_os_error(error)
-    return _end(str(error), error.hint, error.exit_code)
+    prefix = "" if error.exit_code is ExitCode.INTERRUPTED else "error: "
+    return _end(str(error), error.hint, error.exit_code, prefix=prefix)
 
 
 def _explain_os_error(error: OSError) -> int:

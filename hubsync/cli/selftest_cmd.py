@@ -14,12 +14,15 @@ from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, print_table, say
 from hubsync.config.schema import Settings, StoreSettings
-from hubsync.model.errors import ExitCode
-from hubsync.selftest.crash import CrashPlan, CrashReport, crash, scratch_folder
+from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.selftest.crash import CrashPlan, CrashReport, crash
 from hubsync.selftest.filesystem import FileSystem, place_beside, probe
+from hubsync.selftest.scratch import clean_up, scratch_folder
 from hubsync.wiring import open_app
 
-EPILOG = exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.INTEGRITY)
+EPILOG = exit_status(
+    ExitCode.FAILED, ExitCode.USAGE, ExitCode.INTEGRITY, ExitCode.NO_ROOM
+)
 SEEDS = 1 << 31
 
 
@@ -40,7 +43,8 @@ def command() -> None:
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False, exists=True, writable=True),
+    type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Where.  Default: the file system that the store is on.",
 )
 @click.option("--seed", type=int, help="Repeat the choices of an earlier run.")
@@ -60,20 +64,47 @@ def crash_command(
     """
     seed = random.randrange(SEEDS) if seed is None else seed  # noqa: S311 - no secret
     place = folder or place_beside(common.settings().store.root)
-    with scratch_folder(place) as scratch:
-        (scratch / "probe").mkdir()
-        file_system = probe(scratch / "probe")
-        # Nothing of the user's configuration: its catalog may be on a server.
-        store = StoreSettings(root=scratch / "store", reserve=0)
-        settings = Settings(store=store)
-        open_store = functools.partial(open_app, settings, create=True)
-        with _bar(common, kills) as progress:
-            report = crash(open_store, CrashPlan(kills, seed), progress)
+    for said in clean_up(place):
+        say(f"hubsync: {said}")
+    file_system, report = _run(common, place, CrashPlan(kills, seed))
     if common.as_json:
         print_json(_as_json(place, file_system, report))
     else:
         _print(common, place, file_system, report)
     return ExitCode.INTEGRITY if report.violations else ExitCode.DONE
+
+
+class StoppedError(HubsyncError):
+    """A selftest was interrupted."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def _run(
+    common: Common, place: Path, plan: CrashPlan
+) -> tuple[FileSystem, CrashReport]:
+    done = 0
+    try:
+        with scratch_folder(place) as scratch:
+            (scratch / "probe").mkdir()
+            file_system = probe(scratch / "probe")
+            # Nothing of the user's configuration: its catalog may be on a server.
+            store = StoreSettings(root=scratch / "store", reserve=0)
+            settings = Settings(store=store)
+            open_store = functools.partial(open_app, settings, create=True)
+            with _bar(common, plan.kills) as show:
+
+                def progress(kills: int) -> None:
+                    nonlocal done
+                    done = kills
+                    show(kills)
+
+                return file_system, crash(open_store, plan, progress)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            f"interrupted after {done} of {plan.kills} kills; nothing wrong was found "
+            f"until then (seed {plan.seed}), and the scratch store is gone"
+        ) from None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.digest import Digest
 from hubsync.model.errors import HubsyncError
+from hubsync.ports.blobs import NoRoomError
 from hubsync.selftest.contents import Content
 from hubsync.selftest.ledger import Ledger
 from hubsync.selftest.roles import OpenStore
@@ -49,6 +50,9 @@ def check(open_store: OpenStore, ledger: Ledger) -> Checked:
         with open_store() as app:
             took = time.monotonic() - started
             found = [*_slow(took), *_look(app, ledger)]
+    except NoRoomError as error:
+        ledger.full.append(str(error))
+        found, took = [], time.monotonic() - started
     except HubsyncError as error:
         found = [Violation("I6", f"the store does not open: {error}")]
         took = time.monotonic() - started

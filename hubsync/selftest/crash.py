@@ -1,14 +1,12 @@
 """kill -9 at random moments, again and again, and a look after each."""
 
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
+from hubsync.ports.blobs import NoRoomError
 from hubsync.selftest.checks import Checked, Violation, check, nothing_is_left
 from hubsync.selftest.contents import Content, make_contents
 from hubsync.selftest.ledger import Ledger
@@ -47,13 +45,6 @@ class CrashReport:
     violations: tuple[Violation, ...]
     open_max_s: float
     elapsed_s: float
-
-
-@contextmanager
-def scratch_folder(beside: Path) -> Iterator[Path]:
-    """A folder of our own in *beside*, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="hubsync-selftest-", dir=beside) as name:
-        yield Path(name)
 
 
 def crash(
@@ -178,6 +169,12 @@ class _Loop:
             self._note(worker.name, message)
 
     def _take(self, checked: Checked, more: Iterable[Violation] = ()) -> None:
+        if self.ledger.full:
+            raise NoRoomError(
+                f"the disk filled up after {self.kills} kills, which says nothing "
+                f"about the file system: {self.ledger.full[0]}",
+                hint="Free some room, or name another folder with --dir.",
+            )
         self.checks += 1
         self.open_max_s = max(self.open_max_s, checked.open_s)
         self.violations += [*checked.violations, *more]
@@ -189,6 +186,7 @@ class _Loop:
         self._hear(last)
         last.close()
         left: list[Violation] = []
-        with self.open_store() as app:
-            left += nothing_is_left(app, self.contents)
+        if not self.ledger.full:
+            with self.open_store() as app:
+                left += nothing_is_left(app, self.contents)
         self._take(check(self.open_store, self.ledger), left)

@@ -26,6 +26,7 @@ class Ledger:
     files: int = 0
     collected: int = 0
     failures: list[str] = field(default_factory=list)
+    full: list[str] = field(default_factory=list)  # what found no room
 
     def note(self, worker: str, message: Message) -> None:
         """Take down one thing that *worker* said."""
@@ -47,6 +48,9 @@ class Ledger:
             self.collected += message["blobs"]
         else:
             assert word == "failed", f"nobody says {word!r}"
+            if message.get("no_room"):
+                self.full.append(message["what"])
+                return
             self.failures.append(f"{worker}: {message['what']}\n{message['where']}")
 
     def _note_version(self, word: str, message: Message) -> None:

@@ -1,5 +1,6 @@
 """Processes that are forked, talk over a pipe, and are killed."""
 
+import ctypes
 import json
 import os
 import select
@@ -12,9 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from hubsync.ports.blobs import NoRoomError
+
 Message = dict[str, Any]
 Work = Callable[["Mouth"], None]
 _READ_BYTES = 1 << 16
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +113,18 @@ def listen(
                     return
 
 
+def _end_with_parent() -> None:
+    """Who kills the one that forked us leaves nobody held (SIGSTOP) for ever."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _live(work: Work, mouth: Mouth) -> None:
     """A worker's whole life."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who forked us decides
+        _end_with_parent()
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
@@ -124,7 +136,12 @@ def _live(work: Work, mouth: Mouth) -> None:
         where = traceback.format_exception(error)[-6:]
         text = f"{type(error).__name__}: {error}"
         with suppress(OSError):
-            mouth.say("failed", what=text[:500], where="".join(where)[-2500:])
+            mouth.say(
+                "failed",
+                what=text[:500],
+                where="".join(where)[-2500:],
+                no_room=isinstance(error, NoRoomError),
+            )
     finally:
         sys.stdout.flush()
         os._exit(code)
