@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from hubsync.ports.blobs import BlobStore
 from hubsync.ports.progress import Progress
+from hubsync.transfer.buffers import Buffers, Pace
 from hubsync.transfer.errors import RetryLaterError
 from hubsync.transfer.http import Courier
 from hubsync.transfer.limiter import RateLimiter
@@ -36,6 +37,8 @@ class Run:
     disk_pool: Executor
     hash_pool: Executor
     slots: Slots
+    buffers: Buffers
+    pace: Pace = field(default_factory=Pace)
     bytes_fetched: int = 0
     bytes_resumed: int = 0
     retries: int = 0
