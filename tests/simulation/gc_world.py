@@ -89,6 +89,7 @@ class PooledHub:
     tree_of: Sequence[TreeEntry]
     upstream: str = UPSTREAM
     requests: int = 0
+    sends_contents: bool = False
 
     async def resolve(
         self, repo: RepoId, revision: str | None, known: Known | None
@@ -263,6 +264,7 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
             site.blobs,
             site.trash,
             dry_run=False,
+            force=True,  # the first publication may not have come yet
             options=GcOptions(),
             clean_leftovers=lambda: clean_leftovers(site.root, 0.0),
             also_needed=also_needed,
