@@ -82,13 +82,22 @@ def as_json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
     if request.dry_run:
         answer["dry_run"] = True
         answer["requests_spent"] = result.requests
-        answer["requests_to_fetch"] = plan.requests_hub
+        least, most = plan.requests_hub(sends_contents=result.sends_contents)
+        answer["requests_to_fetch_min"] = least
+        answer["requests_to_fetch"] = most
         answer["bytes_to_fetch"] = plan.fetch_bytes
         answer["fetch"] = [
             {"path": item.entry.path, "size": item.want.size_bytes}
             for item in plan.fetch
         ]
     return answer
+
+
+def _requests_ahead(result: PullResult) -> str:
+    least, most = result.plan.requests_hub(sends_contents=result.sends_contents)
+    if result.sends_contents:
+        return f"{least} more to fetch, and 1 for each further part of a large file"
+    return f"{most if least == most else f'{least} to {most}'} more to fetch"
 
 
 def _print_plan(common: Common, result: PullResult) -> None:
@@ -102,7 +111,7 @@ def _print_plan(common: Common, result: PullResult) -> None:
         f"  pointers      {len(plan.pointers):>7} files\n"
         f"  not selected  {len(plan.skipped):>7} files\n"
         f"  requests      {result.requests:>7} sent to plan this, "
-        f"{plan.requests_hub} more to fetch"
+        f"{_requests_ahead(result)}"
     )
     if common.quiet:
         return

@@ -74,6 +74,7 @@ class HfTransport:
             )
         self._endpoint, self._token, self._options = endpoint, token, options
         self.host = urlsplit(endpoint).netloc.rpartition("@")[2]
+        self.server = ""  # what the endpoint's last answer named itself
         self.requests = 0  # redirect hops are requests too: the hub counts them
 
     @cached_property
@@ -151,6 +152,8 @@ class HfTransport:
                 timeout=(self._options.connect_timeout_s, read, read, read),
                 follow_redirects=False,
             ) as response:
+                if same_origin(url, self._endpoint):
+                    self.server = response.headers.get("server", "")
                 location = response.headers.get("location")
                 if response.status_code in _REDIRECTS and location:
                     url = self._target(url, location)

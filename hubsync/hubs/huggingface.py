@@ -79,6 +79,11 @@ class HuggingFaceHub:
         """Metadata requests sent so far, redirect hops included."""
         return self._transport.requests
 
+    @property
+    def sends_contents(self) -> bool:
+        """As `Hub.sends_contents`: a mirror like this one says what it is."""
+        return self._transport.server.startswith("hubsync/")
+
     async def resolve(
         self, repo: RepoId, revision: str | None, known: Known | None
     ) -> Resolved:

@@ -44,6 +44,14 @@ class Hub(Protocol):
     def requests(self) -> int:
         """Metadata requests sent so far, redirect hops included."""
 
+    @property
+    def sends_contents(self) -> bool:
+        """Whether its answers so far say that it sends files itself.
+
+        Another hubsync does; the Hub redirects, to a CDN or to another address of
+        its own.  False: it does not, or that is not known.
+        """
+
     async def resolve(
         self, repo: RepoId, revision: str | None, known: Known | None
     ) -> Resolved:

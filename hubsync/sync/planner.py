@@ -63,17 +63,20 @@ class Plan:
     def fetch_bytes(self) -> int:
         return sum(item.want.size_bytes for item in self.fetch)
 
-    @property
-    def requests_hub(self) -> int:
-        """Requests to the hub that fetching takes, if nothing goes wrong.
+    def requests_hub(self, *, sends_contents: bool) -> tuple[int, int]:
+        """Least and most requests to the hub that fetching takes, if all goes well.
 
-        An LFS file's address is asked for once; its parts come from the CDN, which
-        counts nothing.  A plain file is asked for and redirected to the hub (once
-        more for each part, if it is too large for one request).  An empty one is
-        known without asking.  All of them are in the hub's bucket "resolvers".
+        The Hub is asked once for an LFS file's address; its parts come from the
+        CDN, which counts nothing.  A plain file is asked for, and redirected to the
+        Hub.  A hub that *sends_contents* is asked once for each file.  An empty one
+        is known without asking.
+
+        Not counted are the further parts of what a hub sends itself and is too
+        large for one request: how many depends on how fast it comes.
         """
-        sized = (item.entry for item in self.fetch if item.entry.size_bytes)
-        return sum(1 if entry.is_lfs else 2 for entry in sized)
+        sized = [item.entry for item in self.fetch if item.entry.size_bytes]
+        redirects = 0 if sends_contents else sum(not entry.is_lfs for entry in sized)
+        return len(sized), len(sized) + redirects
 
     @property
     def reuse_bytes(self) -> int:

@@ -137,7 +137,12 @@ class Puller:
             plan = await self._plan(tree, request)
             result = self._result(request, resolved, plan, None, started=started)
             warnings = result.warnings + await self._warn_of_room(plan)
-            return replace(result, requests=hub.requests, warnings=warnings)
+            return replace(
+                result,
+                requests=hub.requests,
+                warnings=warnings,
+                sends_contents=hub.sends_contents,
+            )
         done = None
         if recorded is not None:
             done = await self._publish_unchanged(request, resolved, tree)

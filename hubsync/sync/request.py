@@ -43,6 +43,7 @@ class PullResult:
     elapsed_s: float
     warnings: tuple[str, ...] = ()
     bytes_resumed: int = 0
+    sends_contents: bool = False  # as `Hub.sends_contents`, after a dry run
 
     @property
     def bytes_reused(self) -> int:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -160,13 +162,48 @@ def test_the_plan_counts_the_requests_that_fetching_takes(
     sent = len(hub.log.matching(role="hub"))
     assert sent == plan["requests_spent"] + plan["requests_to_fetch"]
     assert plan["requests_to_fetch"] == 3 + 2 * 4
+    assert plan["requests_to_fetch_min"] == 3 + 4
     assert done["requests"] == sent + 3, "the CDN was asked for each LFS file"
 
 
 def test_a_plan_tells_people_what_it_costs(hub: TestHub, mirror: Mirror) -> None:
     hub.create_repo("acme/two").commit({"a.bin": Lfs(b"a" * 999), "b.txt": b"b"})
     done = mirror.run("pull", "acme/two", "--dry-run")
-    assert re.search(r"requests +3 sent to plan this, 3 more to fetch", done.stdout)
+    assert re.search(
+        r"requests +3 sent to plan this, 2 to 3 more to fetch", done.stdout
+    )
+
+
+def test_the_plan_knows_that_another_hubsync_sends_contents_itself(
+    hub: TestHub, mirror: Mirror, tmp_path: Path
+) -> None:
+    plain = {f"{n}.txt": b"text %d" % n for n in range(4)}
+    hub.create_repo("acme/inner").commit({"a.bin": Lfs(b"a" * 999), **plain})
+    mirror.pull("acme/inner")
+    with _serving(mirror) as endpoint:
+        second = Mirror(tmp_path / "second", endpoint)
+        plan = second.json("pull", "acme/inner", "--dry-run")
+        assert plan["requests_to_fetch"] == plan["requests_to_fetch_min"] == 5
+        told = second.run("pull", "acme/inner", "--dry-run").stdout
+        assert "5 more to fetch, and 1 for each further part of a large" in told
+        done = second.json("pull", "acme/inner")
+        assert done["requests"] == plan["requests_spent"] + 5
+
+
+@contextmanager
+def _serving(mirror: Mirror) -> Iterator[str]:
+    """A `hubsync serve` of *mirror*'s store; its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "hubsync", "serve", "--port", "0", "--json"],
+        env=mirror.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
 
 
 def test_a_changed_file_costs_the_listing_and_itself(
