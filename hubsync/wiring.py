@@ -17,6 +17,7 @@ from hubsync.ports.progress import Progress
 from hubsync.ports.view import View
 from hubsync.retention.gc import GcOptions, GcReport, collect
 from hubsync.store.apart import require_apart
+from hubsync.store.ballast import ballast_dropped, keep_ballast
 from hubsync.store.export import ExportReport, write_folder
 from hubsync.store.layout import StoreRoot
 from hubsync.store.leftovers import clean_leftovers
@@ -177,6 +178,7 @@ def open_app(
     create: bool = False,
     read_only: bool = False,
     rebuild: bool = False,
+    frees_room: bool = False,
     room_in: Path | None = None,
 ) -> Iterator[App]:
     """Open the store that *settings* name.
@@ -186,6 +188,7 @@ def open_app(
         create: make an empty store where there is none.
         read_only: write nothing, not even a lock; works on a read-only mount.
         rebuild: make an empty catalog where the store's own is lost.
+        frees_room: have a little room to do so, even on a full disk.
         room_in: whose disk a plan has to fit on, if not the store's own.
 
     Raises:
@@ -207,6 +210,10 @@ def open_app(
                 hint="Check the mount and the folder's owner. Serving, list, show "
                 "and checkout work.",
             )
+        if frees_room:
+            stack.enter_context(ballast_dropped(root, settings.store.reserve))
+        elif create:
+            keep_ballast(root, settings.store.reserve)
         catalog = Catalog.open(
             settings.catalog_url,
             read_only=read_only,

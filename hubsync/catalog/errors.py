@@ -1,6 +1,8 @@
 """What can go wrong with a catalog, and how a driver's error becomes one sentence."""
 
+import os
 import sqlite3
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -94,7 +96,11 @@ class IdentityChangedError(HubsyncError):
 
 _AGAIN = "Make it again from the store with: hubsync db rebuild --force."
 _SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
-    sqlite3.SQLITE_FULL: (NoRoomError, "there is no room left for", None),
+    sqlite3.SQLITE_FULL: (
+        NoRoomError,
+        "there is no room left for",
+        "Free some room, by hubsync forget and gc or elsewhere on that disk.",
+    ),
     sqlite3.SQLITE_BUSY: (
         CatalogBusyError,
         "another process is writing to",
@@ -122,6 +128,10 @@ _SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
     ),
 }
 
+# What SQLite says where it cannot make or lengthen the files beside the database.
+_MAYBE_FULL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_FULL_BYTES = 256 * 1024
+
 _POSTGRES_ERRORS: dict[str, tuple[type[HubsyncError], str, str | None]] = {
     "53100": (NoRoomError, "there is no room left for", None),
     "25006": (CatalogReadOnlyError, "cannot write to", None),
@@ -145,12 +155,26 @@ def explain(error: SQLAlchemyError | sqlite3.Error, where: str) -> HubsyncError:
     said = str(orig).strip().splitlines()[:1] or [type(error).__name__]
     if isinstance(orig, sqlite3.Error):
         primary = getattr(orig, "sqlite_errorcode", 0) & 0xFF
+        if primary in _MAYBE_FULL and _is_full(Path(where)):
+            primary = sqlite3.SQLITE_FULL
         if primary in _SQLITE_ERRORS:
             kind, what, hint = _SQLITE_ERRORS[primary]
             return kind(f"{what} the catalog {where} ({said[0]})", hint=hint)
     elif isinstance(error, DBAPIError):
         return _explain_postgres(error, said[0], where)
     return CatalogError(f"the catalog {where} failed: {said[0]}")
+
+
+def _is_full(path: Path) -> bool:
+    """Whether there is no room, or no inode, for what SQLite writes beside *path*."""
+    try:
+        disk = os.statvfs(path.absolute().parent)
+    except OSError:
+        return False
+    free_bytes = disk.f_bavail * disk.f_frsize
+    return (disk.f_blocks > 0 and free_bytes < _FULL_BYTES) or (
+        disk.f_files > 0 and not disk.f_favail
+    )
 
 
 def sqlstate(error: DBAPIError) -> str:

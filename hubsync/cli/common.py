@@ -40,11 +40,20 @@ class Common:
 
     @contextmanager
     def open(
-        self, *, create: bool = False, read_only: bool = False, rebuild: bool = False
+        self,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        rebuild: bool = False,
+        frees_room: bool = False,
     ) -> Iterator[App]:
         """The store that the options and the configuration name."""
         with open_app(
-            self.settings(), create=create, read_only=read_only, rebuild=rebuild
+            self.settings(),
+            create=create,
+            read_only=read_only,
+            rebuild=rebuild,
+            frees_room=frees_room,
         ) as app:
             yield app
 

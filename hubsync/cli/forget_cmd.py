@@ -21,7 +21,7 @@ EXAMPLES
   hubsync forget org/model            everything recorded of it
   hubsync gc                          then free the room
 
-""" + exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.BUSY)
+""" + exit_status(ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.NO_ROOM, ExitCode.BUSY)
 
 
 @click.command("forget", epilog=EPILOG)
@@ -36,7 +36,7 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
     the very snapshot publishes it again.
     """
     with (
-        common.open() as app,
+        common.open(frees_room=True) as app,
         app.root.lock_shared(LOCK_WAIT_S),
         app.root.lock_views(LOCK_WAIT_S, alone=True),
     ):

@@ -11,7 +11,11 @@ from hubsync.model.units import format_size, parse_duration
 from hubsync.retention.gc import GcOptions, GcReport
 
 EPILOG = exit_status(
-    ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.INTEGRITY, ExitCode.BUSY
+    ExitCode.USAGE,
+    ExitCode.NOT_FOUND,
+    ExitCode.INTEGRITY,
+    ExitCode.NO_ROOM,
+    ExitCode.BUSY,
 )
 
 
@@ -53,7 +57,7 @@ def command(common: Common, dry_run: bool, grace: float, force: bool) -> None:
     Runs beside pulls, adds, forgets and other gcs, and stops none of them: what
     they have brought in and not yet published stays.
     """
-    with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
+    with common.open(frees_room=not dry_run) as app, app.root.lock_shared(LOCK_WAIT_S):
         options = GcOptions(grace, app.settings.store.trash_keep)
         report = app.collect(options, dry_run=dry_run, force=force)
     if common.as_json:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from hubsync.catalog.bulk import chunks
 from hubsync.catalog.catalog import Catalog
@@ -28,6 +29,7 @@ from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
 from hubsync.ports.trash import Trash, Trashed
 
 BATCH = 2000  # blobs decided in one transaction: others wait for it
+FIRST_BATCH = 64  # on a full disk there is no room for more, until some are gone
 LOOK = 10_000  # files compared with the catalog at a time
 
 
@@ -172,7 +174,7 @@ class _Gc:
     def drop_unneeded(self) -> None:
         """Rows first, then their files."""
         older_than = self._older_than()
-        for batch in chunks(self._unneeded(), BATCH):
+        for batch in _growing(self._unneeded()):
             digests = [blob.digest for blob in batch]
             gone = self.catalog.drop_unneeded(digests, older_than)
             self.dropped += len(gone)
@@ -219,6 +221,14 @@ class _Gc:
             if not self.options.trash_kept_s:
                 self.trash.delete(item)
         return len(moved)
+
+
+def _growing(items: Iterator[HeldBlob]) -> Iterator[list[HeldBlob]]:
+    """*items* in batches, each twice as large as the one before, up to the largest."""
+    size = FIRST_BATCH
+    while batch := list(islice(items, size)):
+        yield batch
+        size = min(2 * size, BATCH)
 
 
 def _move_out(

@@ -81,18 +81,21 @@ def _what_is_full(error: OSError, path: Path) -> str:
     )
 
 
+def free_bytes(path: Path) -> int | None:
+    """What is free where *path* is or would be; None: the file system does not tell."""
+    with explained(path):
+        stat = os.statvfs(_existing(path))
+    return stat.f_bavail * stat.f_frsize if stat.f_blocks else None
+
+
 def check_room(path: Path, need_bytes: int, reserve_bytes: int) -> None:
     """Raise unless *need_bytes* can be written and the reserve stays free.
 
     Raises:
         NoRoomError: with how much is free and how much is kept.
     """
-    with explained(path):
-        stat = os.statvfs(_existing(path))
-    if not stat.f_blocks:
-        return  # a file system that does not tell
-    free = stat.f_bavail * stat.f_frsize
-    if free - need_bytes < reserve_bytes:
+    free = free_bytes(path)
+    if free is not None and free - need_bytes < reserve_bytes:
         raise NoRoomError(
             f"{format_size(need_bytes)} are needed in {path}, {format_size(free)} "
             f"are free and {format_size(reserve_bytes)} are kept in reserve",

@@ -87,6 +87,11 @@ class StoreRoot:
         return self.path / "partial/views"
 
     @property
+    def ballast(self) -> Path:
+        """What is thrown away first when the disk is full."""
+        return self.path / "ballast"
+
+    @property
     def catalog(self) -> Path:
         """The catalog, where it is a file of the store."""
         return self.path / "catalog.db"
@@ -221,6 +226,7 @@ def _is_ours(name: str) -> bool:
         "quarantine",
         "records",
         "hub",
+        "ballast",
         "LOCK",
         "LOCK.views",
         "VERSION",

@@ -194,6 +194,45 @@ def _fill(disk: TinyDisk) -> None:
             return
 
 
+def test_f5_a_disk_without_one_free_byte_is_emptied_by_forget_and_gc(
+    tmp_path: Path, hub: TestHub, repo: HubRepo
+) -> None:
+    large = hub.create_repo("acme/large")
+    large.commit({f"{n}.txt": b"%d" % n * 5000 for n in range(300)})
+    with TinyDisk(tmp_path / "disk", "size=24m") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
+        assert on_disk(mirror, disk, "pull", "acme/large").returncode == 0
+        ballast = disk.outside / "store" / "ballast"
+        assert ballast.stat().st_blocks * 512 >= 2**21
+        _fill(disk)
+        for words in (["forget", "acme/large"], ["gc"]):
+            done = on_disk(mirror, disk, *words)
+            assert done.returncode == 0, done.stderr
+        assert not ballast.exists(), "there is better use for the room"
+        disk_free = os.statvfs(disk.outside)
+        assert disk_free.f_bavail * disk_free.f_frsize > 3_000_000
+        assert "acme/large" not in on_disk(mirror, disk, "list").stdout
+        (disk.outside / "filler").unlink()
+        assert on_disk(mirror, disk, "gc").returncode == 0
+        assert ballast.stat().st_size == 2**21
+        assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def test_f5_where_there_is_no_ballast_a_full_disk_is_said_so(
+    tmp_path: Path, hub: TestHub, repo: HubRepo
+) -> None:
+    with TinyDisk(tmp_path / "disk", "size=24m") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
+        (disk.outside / "store" / "ballast").unlink()
+        _fill(disk)
+        for words in (["forget", "acme/tiny"], ["gc"]):
+            assert_one_clear_line(on_disk(mirror, disk, *words), 7)
+        shown = on_disk(mirror, disk, "list")
+        assert "acme/tiny" in shown.stdout
+
+
 def test_f7_no_inodes_left_is_said_so_and_can_be_resumed(
     tmp_path: Path, hub: TestHub
 ) -> None:
