@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hubsync.catalog.errors import CatalogAddressError, CatalogReadOnlyError
 
 BUSY_TIMEOUT_S = 30.0
 VERSION_MIN = (3, 35)  # RETURNING
+_LOCK = struct.Struct("hhqqi4x")  # struct flock on 64-bit Linux
+_OPEN_BYTE = 128  # SQLite's UNIX_SHM_DMS
 _NO_INDEX = (
     sqlite3.SQLITE_IOERR_SHMOPEN,
     sqlite3.SQLITE_IOERR_SHMSIZE,
@@ -33,6 +36,24 @@ class FrozenConnection(sqlite3.Connection):
             return self.seen != _signature(self.path)
         except FileNotFoundError:
             return True
+
+
+def who_has_open(path: Path) -> int | None:
+    """A process that has the database open, if the kernel knows of one.
+
+    Every connection in WAL mode holds one byte of the index file until it is
+    closed.  Damage of the database itself does not matter.
+    """
+    try:
+        fd = os.open(path.with_name(f"{path.name}-shm"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _OPEN_BYTE, 1, 0)
+        kind, _, _, _, pid = _LOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else int(pid)
+    finally:
+        os.close(fd)
 
 
 def connect(

@@ -9,11 +9,23 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
-from hubsync.sync.publish import unrecorded, write_missing
+from hubsync.sync.publish import write_missing
+from hubsync.sync.record_check import RecordCheck, check_records
 from hubsync.wiring import VIEWS_WAIT_S, refuse_lost_catalog
 
 EPILOG = exit_status(
     ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNAVAILABLE, ExitCode.BUSY
+)
+CHECK_EPILOG = """\b
+EXAMPLES
+  hubsync db check && hubsync gc      in a nightly job
+
+""" + exit_status(
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.NOT_FOUND,
+    ExitCode.UNAVAILABLE,
+    ExitCode.INTEGRITY,
 )
 
 
@@ -55,30 +67,48 @@ def upgrade(common: Common) -> None:
             say(f"wrote the records of {written} revisions that had none")
 
 
-@command.command("check", epilog=EPILOG)
+@command.command("check", epilog=CHECK_EPILOG)
 @common_options
-def check(common: Common) -> None:
-    """Say whether the catalog's schema is the one of this hubsync.
+def check(common: Common) -> int:
+    """Say whether the catalog is current, and could be made again.
 
-    And how many revisions have no record in the store, from which `hubsync db
-    rebuild` could make the catalog again.
+    Its schema is to be the one of this hubsync.  Every record in the store is
+    read: from them `hubsync db rebuild` makes a lost catalog again.
     """
     settings = common.settings()
     with common.open(read_only=True) as app:
-        revisions = len(app.catalog.commit_names())
-        without = sum(1 for _ in unrecorded(app.catalog, app.records))
+        found = check_records(app.catalog, app.records)
     current = schema.current(settings.catalog_url)
     if common.as_json:
         print_json(
             {
                 "current": current,
                 "head": schema.head(),
-                "revisions": revisions,
-                "without_record": without,
+                "revisions": found.revisions,
+                "without_record": found.without_record,
+                "unknown": found.unknown,
+                "damaged_records": list(found.damaged),
             }
         )
     elif not common.quiet:
+        recorded = found.revisions - found.without_record
         click.echo(f"schema {current} is current")
-        click.echo(f"{revisions - without} of {revisions} revisions have a record")
-        if without:
-            say("write the missing records with: hubsync db upgrade")
+        click.echo(f"{recorded} of {found.revisions} revisions have a record")
+    _say_what_to_do(found)
+    if found.damaged:
+        return ExitCode.INTEGRITY
+    return ExitCode.FAILED if found.unknown else ExitCode.DONE
+
+
+def _say_what_to_do(found: RecordCheck) -> None:
+    for problem in found.damaged:
+        say(f"hubsync: error: {problem}")
+    if found.unknown:
+        say(
+            f"hubsync: error: the catalog is an old one: {found.unknown} revisions "
+            "have records and are not in it: hubsync db rebuild --adopt"
+        )
+    if found.without_record:
+        say("write the missing records with: hubsync db upgrade")
+    elif found.damaged:
+        say("pull again what a damaged record was of, or delete it")

@@ -7,6 +7,8 @@ import click
 
 from hubsync.catalog.address import CatalogAddress
 from hubsync.catalog.catalog import Catalog
+from hubsync.catalog.errors import CatalogBusyError
+from hubsync.catalog.sqlite import who_has_open
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
@@ -96,13 +98,25 @@ def _put_aside(settings: Settings) -> None:
             "a catalog in PostgreSQL is not put aside",
             hint="Make an empty database and name it in [catalog] url.",
         )
+    pid = who_has_open(path)
+    if pid is not None:
+        raise CatalogBusyError(
+            f"process {pid} has the catalog {path} open and would go on with the "
+            "one that is put aside",
+            hint="Stop it (hubsync serve, most likely) and repeat.",
+        )
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     while Path(f"{path}.{stamp}.bak").exists():
         stamp += "a"  # twice within a second: nothing is ever written over
-    # The log belongs to the database: without it, its last commits are gone.
-    for suffix in ("", "-wal", "-shm"):
-        part = Path(f"{path}{suffix}")
+    # The log belongs to the database: without it, its last commits are gone.  The
+    # index of the log does not, whoever opens the two makes it again.
+    Path(f"{path}-shm").unlink(missing_ok=True)
+    log = Path(f"{path}-wal")
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
+    for part in (path, log):
         if part.exists():
+            suffix = part.name.removeprefix(path.name)
             part.rename(f"{path}.{stamp}.bak{suffix}")
 
 

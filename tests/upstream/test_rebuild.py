@@ -1,9 +1,11 @@
 """F15 and F16: the catalog is gone, or is an old one; the store knows it all."""
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,51 @@ def test_f15_a_damaged_catalog_is_put_aside_and_kept(filled: Mirror) -> None:
     assert done.returncode == 0, done.stderr
     assert contents(filled.root) == before
     assert len(list(filled.root.glob("catalog.db.*.bak"))) == 1
+
+
+def test_f15_a_catalog_that_a_server_has_open_is_not_put_aside(filled: Mirror) -> None:
+    serve = [sys.executable, "-m", "hubsync", "serve", "--port", "0", "--json"]
+    before = contents(filled.root)
+    with subprocess.Popen(
+        serve, env=filled.environment(), stdout=subprocess.PIPE, text=True
+    ) as serving:
+        assert serving.stdout is not None
+        url = json.loads(serving.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/api/models/acme/renamed") as answer:
+            assert answer.status == 200
+        done = filled.run("db", "rebuild", "--force")
+        serving.terminate()
+    assert done.returncode == ExitCode.BUSY
+    assert f"process {serving.pid} " in done.stderr
+    assert not list(filled.root.glob("*.bak*"))
+    done = filled.run("db", "rebuild", "--force")
+    assert done.returncode == 0, done.stderr
+    assert contents(filled.root) == before
+    assert [path.suffix for path in filled.root.glob("*.bak*")] == [".bak"]
+
+
+def test_db_check_says_what_is_wrong_by_its_exit_code(
+    filled: Mirror, hub: TestHub, tmp_path: Path
+) -> None:
+    assert filled.run("db", "check").returncode == 0
+    shutil.copy(filled.root / "catalog.db", tmp_path / "backup.db")
+    hub.create_repo("acme/newer").commit({"f": b"new"})
+    filled.pull("acme/newer")
+    newer = (filled.root / "catalog.db").read_bytes()
+    shutil.copy(tmp_path / "backup.db", filled.root / "catalog.db")
+    done = filled.run("db", "check", "--json")
+    assert done.returncode == ExitCode.FAILED
+    assert json.loads(done.stdout)["unknown"] == 1
+    assert "db rebuild --adopt" in done.stderr
+    (filled.root / "catalog.db").write_bytes(newer)
+    record = min((filled.root / "records").rglob("*.json.gz"))
+    record.write_bytes(b"\x1f\x8bgarbage")
+    done = filled.run("db", "check", "--json")
+    assert done.returncode == ExitCode.INTEGRITY
+    (problem,) = json.loads(done.stdout)["damaged_records"]
+    assert record.name in problem
+    assert filled.run("db", "upgrade").returncode == 0
+    assert filled.run("db", "check").returncode == 0
 
 
 def test_f15_a_record_that_went_bad_is_named_and_the_rest_comes_back(
