@@ -6,7 +6,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
-from hubsync.model.errors import IntegrityError
 from hubsync.model.spans import Span
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, FileTooLargeError, HeldBlob, Ingest
@@ -25,7 +24,9 @@ from hubsync.transfer.parts import Parts, clipped
 from hubsync.transfer.patience import Patience
 from hubsync.transfer.replies import Found, check_listed, check_part
 from hubsync.transfer.run import Run, undisturbed
+from hubsync.transfer.shown import Shown
 from hubsync.transfer.tuner import Tuner
+from hubsync.transfer.verdicts import ContradictoryUpstreamError, CorruptUpstreamError
 
 T = TypeVar("T")
 REFETCHES_MAX = 1  # from scratch: a proxy may have cut or mixed up the body
@@ -41,9 +42,7 @@ class Download:
     ) -> None:
         self._fetch, self._run, self._begun = fetch, run, begun
         self._name = f"{fetch.path} of {fetch.repo}"
-        self._shown = -1  # bytes that progress was told of; -1: not started
-        self._hashed = 0  # the same, of those that were hashed
-        self._resumed = 0  # bytes that were there before us, and still are
+        self._shown = Shown(run, fetch.path, fetch.want.size_bytes)
         self._patience = Patience(run, self._name)
         self._refetches = 0  # because what came was wrong
         self._starts_over = 0  # because the hub gives no ranges
@@ -72,18 +71,17 @@ class Download:
         while True:
             ingest = await self._begin()
             if isinstance(ingest, HeldBlob):
-                self._show(self._fetch.want.size_bytes)
+                self._shown.arrived(self._fetch.want.size_bytes)
                 return ingest
             done = False
             try:
-                self._show(self._there(ingest))
+                self._shown.arrived(self._there(ingest))
                 await self._fill(ingest)
                 await self._verify(ingest)
-                self._show_hashed(self._fetch.want.size_bytes)
+                self._shown.verified(self._fetch.want.size_bytes)
                 done = True
             except BlobCorruptError as error:
-                self._show(0)
-                self._show_hashed(0)
+                self._shown.nothing()
                 self._again_or_raise(error)
             finally:
                 if not done:
@@ -182,8 +180,7 @@ class Download:
         if self._refetches > REFETCHES_MAX:
             if self._there(ingest):
                 await self._run.disk(partial(ingest.reject, str(why)))
-            self._show(0)
-            self._show_hashed(0)
+            self._shown.nothing()
             raise ContradictoryUpstreamError(self._fetch, why) from why
         self._patience.start_over()
         await self._restart(ingest, why)
@@ -191,8 +188,7 @@ class Download:
     async def _restart(self, ingest: Ingest, why: Exception) -> None:
         self._forget_the_way()
         await self._run.disk(ingest.restart)
-        self._show(0)
-        self._show_hashed(0)
+        self._shown.nothing()
         await self._patience.pause(RetryLaterError(f"{why}; starting over"), 0)
 
     async def _lanes(self, ingest: Ingest) -> None:
@@ -221,7 +217,7 @@ class Download:
             lanes = Lanes(fetch_part, parts, Tuner(most), tasks, self._arrived.set)
             lanes.widen()
             tasks.create_task(self._hash_along(ingest, lanes))
-            tasks.create_task(lanes.tune(lambda: self._shown))
+            tasks.create_task(lanes.tune(lambda: self._shown.there))
             tasks.create_task(self._checkpoints(ingest, lanes))
 
     async def _part(self, ingest: Ingest, parts: Parts, span: Span) -> None:
@@ -304,75 +300,27 @@ class Download:
     async def _hash_more(self, ingest: Ingest) -> bool:
         """Hash some of what is there without a gap; whether there was any."""
         got = await self._run.hash(lambda: ingest.hash_ahead(HASH_BYTES))
-        self._show_hashed(self._hashed + got)
+        self._shown.verified(self._shown.hashed + got)
         return got > 0
 
     async def _checkpoints(self, ingest: Ingest, lanes: Lanes) -> None:
         """Now and then, make what has arrived survive a power cut."""
         options, clock = self._run.options, asyncio.get_running_loop().time
-        synced, synced_at = self._shown, clock()
+        synced, synced_at = self._shown.there, clock()
         while not await lanes.over_within(CHECKPOINT_LOOK_S):
-            new = self._shown - synced
+            new = self._shown.there - synced
             late = clock() - synced_at >= options.checkpoint_s
             if new >= options.checkpoint_bytes or (late and new > 0):
-                synced, synced_at = self._shown, clock()
+                synced, synced_at = self._shown.there, clock()
                 await self._run.disk(ingest.checkpoint)
 
     def _advanced(self, size_bytes: int) -> None:
-        self._show(self._shown + size_bytes)
+        self._shown.arrived(self._shown.there + size_bytes)
         self._arrived.set()
-
-    def _show(self, offset: int) -> None:
-        """Tell progress that *offset* bytes are there now."""
-        path, progress = self._fetch.path, self._run.progress
-        if self._shown < 0:
-            progress.file_started(path, self._fetch.want.size_bytes, offset)
-            self._run.bytes_resumed += offset
-            self._resumed = offset
-        elif offset != self._shown:
-            progress.file_advanced(path, offset - self._shown)
-        self._shown = offset
-        if (dropped := self._resumed - offset) > 0:
-            self._run.bytes_resumed -= dropped
-            self._resumed = offset
-
-    def _show_hashed(self, hashed: int) -> None:
-        if hashed != self._hashed:
-            more = hashed - self._hashed
-            self._hashed = hashed
-            self._run.progress.file_verified(self._fetch.path, more)
 
     def _there(self, ingest: Ingest) -> int:
         missing = sum(stop - start for start, stop in ingest.missing())
         return self._fetch.want.size_bytes - missing
-
-
-class CorruptUpstreamError(BlobCorruptError):
-    """Wrong bytes again after a refetch: upstream itself is wrong."""
-
-    retryable = False
-
-    def __init__(self, fetch: Fetch, error: BlobCorruptError) -> None:
-        super().__init__(error.want, error.got, error.got_size_bytes)
-        self.args = (
-            f"{fetch.repo}: upstream's bytes of {fetch.path} are wrong: {error}",
-        )
-        self.hint = (
-            "Nothing of this revision became visible; the bytes are in quarantine. "
-            "Try another time or another network, and tell the hub."
-        )
-
-
-class ContradictoryUpstreamError(IntegrityError):
-    """What upstream gives is another file than it lists, also when asked anew."""
-
-    def __init__(self, fetch: Fetch, why: ContradictionError) -> None:
-        super().__init__(
-            f"{fetch.repo}: upstream contradicts itself about {fetch.path}: {why}, "
-            "also after a fetch from scratch",
-            hint="Nothing of this revision became visible; what came is in "
-            "quarantine. Try another time or another network, and tell the hub.",
-        )
 
 
 def let_go(ingest: Ingest | HeldBlob | None) -> None:

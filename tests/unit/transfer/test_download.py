@@ -21,9 +21,9 @@ from hubsync.ports.hub import (
     Source,
     UnavailableError,
 )
-from hubsync.transfer.download import ContradictoryUpstreamError
 from hubsync.transfer.engine import Fetch
 from hubsync.transfer.http import RedirectError, _target
+from hubsync.transfer.verdicts import ContradictoryUpstreamError
 from tests.testhub import Fault, HubRepo, Lfs, TestHub
 from tests.unit.hubs.scripted import Scripted, http_answer
 from tests.unit.transfer.fetching import QUICK, Fetching, fetch_of
