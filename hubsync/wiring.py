@@ -2,7 +2,13 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +94,14 @@ class App:
             open_hub=lambda upstream: self.hub(upstream, progress),
             open_engine=lambda: _open_engine(self.blobs, options, progress),
             progress=progress,
-            lock_views=lambda: self.root.lock_views(VIEWS_WAIT_S),
+            lock_views=self._lock_views,
         )
+
+    def _lock_views(self) -> AbstractContextManager[None]:
+        """For who only reads the store there is nothing to keep in step."""
+        if self.root.read_only:
+            return nullcontext()
+        return self.root.lock_views(VIEWS_WAIT_S)
 
     def collect(
         self,
@@ -104,7 +116,7 @@ class App:
         old one, put back.
         """
         # A `forget` that is at work has hidden records on purpose.
-        with self.root.lock_views(VIEWS_WAIT_S):
+        with self._lock_views():
             if not dry_run:
                 settle_forgotten(self.catalog, self.records)
             also_needed = needed_by_records(self.catalog, self.records, self.blobs)
@@ -177,6 +189,7 @@ def open_app(
     *,
     create: bool = False,
     read_only: bool = False,
+    or_read_only: bool = False,
     rebuild: bool = False,
     frees_room: bool = False,
     room_in: Path | None = None,
@@ -187,6 +200,7 @@ def open_app(
         settings: which store, catalog and upstreams.
         create: make an empty store where there is none.
         read_only: write nothing, not even a lock; works on a read-only mount.
+        or_read_only: the same, but only where the store cannot be written.
         rebuild: make an empty catalog where the store's own is lost.
         frees_room: have a little room to do so, even on a full disk.
         room_in: whose disk a plan has to fit on, if not the store's own.
@@ -202,17 +216,19 @@ def open_app(
             f"there is no hubsync store at {path}",
             hint="Pull something first, or name another place with --root.",
         )
+    if or_read_only and (path / "VERSION").is_file():
+        read_only = read_only or not os.access(path, os.W_OK)
     with ExitStack() as stack:
         root = StoreRoot.open(path, create=create, read_only=read_only)
         if not read_only and not os.access(path, os.W_OK):
             raise StoreReadOnlyError(
                 f"the store {path} is read-only",
-                hint="Check the mount and the folder's owner. Serving, list, show "
-                "and checkout work.",
+                hint="Check the mount and the folder's owner. What only reads works: "
+                "serve, list, show, checkout, verify, gc --dry-run, pull --offline.",
             )
         if frees_room:
             stack.enter_context(ballast_dropped(root, settings.store.reserve))
-        elif create:
+        elif create and not read_only:
             keep_ballast(root, settings.store.reserve)
         catalog = Catalog.open(
             settings.catalog_url,

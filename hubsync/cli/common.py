@@ -44,6 +44,7 @@ class Common:
         *,
         create: bool = False,
         read_only: bool = False,
+        or_read_only: bool = False,
         rebuild: bool = False,
         frees_room: bool = False,
     ) -> Iterator[App]:
@@ -52,6 +53,7 @@ class Common:
             self.settings(),
             create=create,
             read_only=read_only,
+            or_read_only=or_read_only,
             rebuild=rebuild,
             frees_room=frees_room,
         ) as app:

@@ -57,7 +57,8 @@ def command(common: Common, dry_run: bool, grace: float, force: bool) -> None:
     Runs beside pulls, adds, forgets and other gcs, and stops none of them: what
     they have brought in and not yet published stays.
     """
-    with common.open(frees_room=not dry_run) as app, app.root.lock_shared(LOCK_WAIT_S):
+    opened = common.open(frees_room=not dry_run, or_read_only=dry_run)
+    with opened as app, app.root.lock_reading(LOCK_WAIT_S):
         options = GcOptions(grace, app.settings.store.trash_keep)
         report = app.collect(options, dry_run=dry_run, force=force)
     if common.as_json:

@@ -115,7 +115,7 @@ def command(
         raise click.UsageError("--checkout takes one REPO: name one folder a repo")
     offline = offline or _offline_variable() is not None
     done, failures = 0, []
-    with _open(common, dry_run=dry_run) as app:
+    with _open(common, dry_run=dry_run, offline=offline) as app:
         requests = []
         for text in repos:
             arg = understand(app.settings, text, repo_type)
@@ -151,11 +151,12 @@ def command(
 
 
 @contextlib.contextmanager
-def _open(common: Common, *, dry_run: bool) -> Iterator[App]:
+def _open(common: Common, *, dry_run: bool, offline: bool) -> Iterator[App]:
     """The store; a dry run makes none and writes to none."""
     settings = common.settings()
     if not dry_run:
-        with common.open(create=True) as app:
+        # What is held can be answered from where nothing can be written.
+        with common.open(create=True, or_read_only=offline) as app:
             yield app
     elif (settings.store.root / "VERSION").is_file():
         with common.open(read_only=True) as app:
@@ -190,7 +191,7 @@ def _pull(app: App, request: PullRequest, progress: AnyProgress) -> PullResult:
     try:
         if request.dry_run:
             return asyncio.run(app.puller(progress).pull(request))
-        with app.root.lock_shared(LOCK_WAIT_S):
+        with app.root.lock_reading(LOCK_WAIT_S):
             return asyncio.run(app.puller(progress).pull(request))
     except OfflineError as error:
         if name := _offline_variable():

@@ -72,7 +72,14 @@ def command(
     if not (repos or everything):
         raise click.UsageError("name at least one REPO, or say --all for every blob")
     progress = progress_for(common, progress_mode, "verify")
-    with common.open() as app, app.root.lock_shared(LOCK_WAIT_S):
+    # What is repaired has to be written.
+    opened = common.open(or_read_only=not repair)
+    with opened as app, app.root.lock_reading(LOCK_WAIT_S):
+        if app.root.read_only:
+            say(
+                "hubsync: warning: the store is read-only: damage is told, and neither "
+                "put aside nor remembered"
+            )
         snapshots = None if everything else _snapshots(app, repos, repo_type)
         report = _verify(app, progress, snapshots)
         mended: set[str] = set()
@@ -123,6 +130,7 @@ def _verify(
             hashing.checked,
             hashed=hashing.hashed,
             lock_views=lambda: app.root.lock_views(VIEWS_WAIT_S, alone=True),
+            read_only=app.root.read_only,
         )
     finally:
         progress.close()

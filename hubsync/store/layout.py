@@ -151,6 +151,29 @@ class StoreRoot:
             yield
 
     @contextmanager
+    def lock_reading(self, wait_s: float = 0.0) -> Iterator[None]:
+        """As `lock_shared`, also in a store that cannot be written.
+
+        Raises:
+            StoreBusyError: as `lock_shared`.
+        """
+        if not self.read_only:
+            with self.lock_shared(wait_s):
+                yield
+            return
+        lock = self.path / "LOCK"
+        try:
+            fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield  # nobody has ever been alone in it
+            return
+        try:
+            self._take(fd, lock, fcntl.LOCK_SH, wait_s, "alone in")
+            yield
+        finally:
+            os.close(fd)
+
+    @contextmanager
     def lock_exclusive(self, wait_s: float = 0.0) -> Iterator[None]:
         """Be the only one that changes the store.
 
@@ -187,16 +210,19 @@ class StoreRoot:
         with explained(lock):
             fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            if not lock_within(fd, kind, wait_s):
-                by = holder(lock)
-                raise StoreBusyError(
-                    f"another hubsync command is {what} {self.path}"
-                    + (f": {by}" if by else ""),
-                    hint="Try again when it has ended.",
-                )
+            self._take(fd, lock, kind, wait_s, what)
             yield
         finally:
             os.close(fd)
+
+    def _take(self, fd: int, lock: Path, kind: int, wait_s: float, what: str) -> None:
+        if not lock_within(fd, kind, wait_s):
+            by = holder(lock)
+            raise StoreBusyError(
+                f"another hubsync command is {what} {self.path}"
+                + (f": {by}" if by else ""),
+                hint="Try again when it has ended.",
+            )
 
     def set_aside(self, path: Path, key: str) -> None:
         """Move a damaged file to quarantine, where the newest few are kept."""

@@ -322,11 +322,39 @@ def test_f10_a_store_that_became_read_only_answers_and_refuses_to_pull(
         assert_one_clear_line(done, 1)
         assert "read-only" in done.stderr
         assert_one_clear_line(on_disk(mirror, disk, "gc"), 1)
-        for args in (["list"], ["show", "acme/tiny"], ["log", "acme/tiny"]):
-            assert on_disk(mirror, disk, *args).returncode == 0
+        for args in (
+            *(["list"], ["show", "acme/tiny"], ["log", "acme/tiny"], ["db", "check"]),
+            *(["verify", "--all"], ["verify", "acme/tiny"], ["gc", "--dry-run"]),
+            *(["pull", "acme/tiny", "--offline"], ["pull", "acme/tiny", "--dry-run"]),
+        ):
+            done = on_disk(mirror, disk, *args)
+            assert done.returncode == 0, done.stderr
+        assert_one_clear_line(on_disk(mirror, disk, "verify", "--all", "--repair"), 1)
         out = str(tmp_path / "out")
         assert on_disk(mirror, disk, "checkout", "acme/tiny", out).returncode == 0
         disk.remount("rw")
+        assert on_disk(mirror, disk, "verify", "--all").returncode == 0
+
+
+def test_f10_damage_on_a_read_only_disk_is_told_and_left_alone(
+    tmp_path: Path, hub: TestHub, repo: HubRepo
+) -> None:
+    with TinyDisk(tmp_path / "disk", "size=32m") as disk:
+        mirror = quick_mirror(disk.path / "store", hub)
+        assert on_disk(mirror, disk, "pull", "acme/tiny").returncode == 0
+        name = FILE.sha256
+        blob = disk.outside / "store/blobs/sha256" / name[:2] / name[2:4] / name
+        _flip(blob, 5, 5)
+        damaged = blob.read_bytes()
+        disk.remount("ro")
+        for _ in range(2):
+            done = on_disk(mirror, disk, "verify", "--all")
+            assert done.returncode == 6
+            assert "neither put aside nor remembered" in done.stderr
+            assert f"damaged: sha256:{name}" in done.stderr
+        assert blob.read_bytes() == damaged
+        disk.remount("rw")
+        assert on_disk(mirror, disk, "verify", "--all", "--repair").returncode == 0
         assert on_disk(mirror, disk, "verify", "--all").returncode == 0
 
 

@@ -23,6 +23,7 @@ from hubsync.model.paths import check_path
 from hubsync.model.repo import RepoId
 from hubsync.model.revision import RefName, is_commit
 from hubsync.model.snapshot import HeldEntry, SnapshotState, TreeEntry
+from hubsync.ports.blobs import StoreReadOnlyError
 from hubsync.ports.view import ViewSnapshot
 from hubsync.store.disk import explained, make_folders, sync_folder, write_durably
 from hubsync.store.layout import StoreRoot
@@ -56,7 +57,13 @@ class HfCacheView:
         return self._folder(repo) / "snapshots" / commit
 
     def checkout(self, snapshot: ViewSnapshot) -> Path:
-        """As `View.checkout`.  Laying out again what is there changes nothing."""
+        """As `View.checkout`.  Laying out again what is there changes nothing.
+
+        Raises:
+            StoreReadOnlyError: it would have to be written, and cannot be.
+        """
+        if self._root.read_only:
+            return self._laid_out(snapshot)
         _check_refs(snapshot.refs)
         folder = self._folder(snapshot.repo)
         target = self.path(snapshot.repo, snapshot.commit)
@@ -72,6 +79,17 @@ class HfCacheView:
                 drop_unused_blobs(folder)
             self._write_tree(folder, snapshot, staging)
             _move_refs(folder, snapshot.commit, snapshot.refs, staging)
+        return target
+
+    def _laid_out(self, snapshot: ViewSnapshot) -> Path:
+        target = self.path(snapshot.repo, snapshot.commit)
+        for one in snapshot.entries:
+            if one.held and not (target / check_path(one.entry.path)).exists():
+                raise StoreReadOnlyError(
+                    f"{one.entry.path} of {snapshot.repo} is held and not laid out in "
+                    f"{target}, and the store is read-only",
+                    hint="Write its files elsewhere with: hubsync checkout REPO DIR",
+                )
         return target
 
     def move_refs(self, repo: RepoId, commit: str, refs: Sequence[RefName]) -> None:

@@ -417,7 +417,13 @@ def test_a_read_only_store_can_be_read(frozen: Cli) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["gc"], ["forget", "acme/model"], ["verify", "--all"], ["add", "x", "acme/y"]],
+    [
+        ["gc"],
+        ["forget", "acme/model"],
+        ["verify", "--all", "--repair"],
+        ["add", "x", "acme/y"],
+        ["pull", "acme/y"],
+    ],
     ids=" ".join,
 )
 def test_a_read_only_store_is_not_changed_and_says_why(
