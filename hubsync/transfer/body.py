@@ -10,6 +10,7 @@ from hubsync.ports.blobs import Ingest
 from hubsync.transfer.direct import Direct, can_take_over, come_already
 from hubsync.transfer.errors import RetryLaterError
 from hubsync.transfer.http import Reply
+from hubsync.transfer.landing import Landing
 from hubsync.transfer.run import Run
 from hubsync.transfer.trickle import RateWatch
 
@@ -22,92 +23,107 @@ class LongBodyError(Exception):
     """More bytes came than the file, or the part of it, has."""
 
 
-class Body:
-    """One answer whose headers were found good."""
+async def copy_body(
+    run: Run, reply: Reply, ingest: Ingest, span: Span, advanced: Callable[[int], None]
+) -> None:
+    """Copy the body of *reply*, whose headers were found good, into *span*.
 
-    def __init__(
-        self,
-        run: Run,
-        reply: Reply,
-        ingest: Ingest,
-        span: Span,
-        advanced: Callable[[int], None],
-    ) -> None:
-        self._run, self._reply, self._ingest = run, reply, ingest
-        self._at, self._stop = span
-        self._advanced = advanced
-        self._blocks: list[bytes] = []
-        self._gathered = 0
-        self._writing: asyncio.Future[None] | None = None
-        self._held_back_s = 0.0  # by our own limit, since the last look
+    What has arrived is kept, however it ends.
+
+    Raises:
+        RetryLaterError: the connection broke, or is of no use.
+        LongBodyError: it goes on behind the end of the span.
+    """
+    start, stop = span
+    landing = Landing(run, ingest, start, advanced)
+    size = stop - start
+    is_small = size <= min(INLINE_BYTES, run.options.block_bytes)
+    if not is_small and can_take_over(reply.response, size):
+        await DirectBody(run, reply, landing).copy(size)
+    else:
+        inline = ingest.want.size_bytes <= INLINE_BYTES
+        await GatheredBody(run, reply, landing, inline=inline).copy(stop)
+
+
+class DirectBody:
+    """A body of known length: from the socket into buffers, and into the file."""
+
+    def __init__(self, run: Run, reply: Reply, landing: Landing) -> None:
+        self._run, self._reply, self._landing = run, reply, landing
         self._clock = asyncio.get_running_loop().time
+        self._held_back_s = 0.0  # by our own limit, since the last look
+        self._writing: asyncio.Task[None] | None = None  # the block before
+        # Decrypting keeps the loop busy: there, threads write.
+        self._is_plain = reply.response.url.scheme == "http"
 
-    async def copy(self) -> None:
-        """Copy up to the end; what has arrived is kept, however it ends.
-
-        Raises:
-            RetryLaterError: the connection broke, or is of no use.
-            LongBodyError: it goes on behind the end of the span.
-        """
-        response, size = self._reply.response, self._stop - self._at
-        if size > INLINE_BYTES and can_take_over(response, size):
-            await self._copy_directly(size)
+    async def copy(self, size: int) -> None:
+        """As `copy_body`: *size* bytes."""
+        first = self._come_already()
+        at = self._landing.claim(sum(map(len, first)))
+        if left := size - (self._landing.at - at):
+            # Not an await in between: what comes must not come to aiohttp.
+            await self._receive(left, first, at)
         else:
-            await self._copy_as_it_comes()
+            await self._write_first(first, at)
 
-    async def _copy_directly(self, size: int) -> None:
-        """From the socket into one buffer, and from there into the file."""
-        self._blocks = self._come_already()
-        self._gathered = sum(map(len, self._blocks))
-        size -= self._gathered
-        first = self._gather()
-        if not size:
-            await self._write(*first)
-            return
+    async def _receive(self, size: int, first: list[bytes], at: int) -> None:
         buffer = self._run.buffers.take()
         direct = Direct(self._reply.response, size, buffer, self._consume)
         direct.start()
         ticks = asyncio.create_task(self._tick(direct))
         try:
-            if first[-1]:
-                self._held_back_s += await self._run.limiter.take(first[-1])
-                await self._write(*first)
+            await self._write_first(first, at)
             while (block := await direct.wait()) is not None:
                 self._held_back_s += await self._run.limiter.take(len(block))
-                await self._write_aside(block)
-                direct.go_on()
-            self._run.buffers.give(buffer)
+                await self._written()
+                direct.go_on(self._write_aside(block))
         except OSError as error:
-            raise self._broken(error) from error
+            raise _broken(self._reply, error) from error
         finally:
             ticks.cancel()
             if rest := direct.stop():
-                await self._write_aside(rest)
+                await self._written()
+                self._write_aside(rest)
+            await self._written()
 
-    def _consume(self, block: memoryview) -> bool:
-        """Write *block* at once, while that takes no time."""
-        run, began = self._run, self._clock()
-        if run.limiter.is_limiting or not run.pace.may_write(began):
-            return False
-        self._ingest.write(block, self._at)
-        run.pace.wrote(began, self._clock())
-        self._wrote(len(block))
-        return True
+    async def _write_first(self, blocks: list[bytes], at: int) -> None:
+        self._held_back_s += await self._run.limiter.take(sum(map(len, blocks)))
+        await self._landing.write(blocks, at)
 
-    async def _write_aside(self, block: memoryview) -> None:
-        at = self._at
-        await self._run.disk(lambda: self._ingest.write(block, at))
-        self._wrote(len(block))
+    def _consume(self, block: memoryview) -> memoryview | None:
+        """Write *block* at once while that takes no time, or have it written."""
+        run = self._run
+        if run.limiter.is_limiting:
+            return None
+        if self._is_plain and run.pace.may_write(self._clock()):
+            self._landing.write_now(block)
+            return memoryview(block.obj)
+        if self._writing is not None and not self._writing.done():
+            return None
+        if self._writing is not None:
+            self._writing.result()
+        return self._write_aside(block)
 
-    def _wrote(self, size: int) -> None:
-        self._at += size
-        self._run.bytes_fetched += size
-        self._run.byte_at = self._clock()
-        self._advanced(size)
+    def _write_aside(self, block: memoryview) -> memoryview:
+        """Have *block* written; the buffer to go on with meanwhile."""
+        at = self._landing.claim(len(block))
+        self._writing = asyncio.create_task(self._write(block, at))
+        return self._run.buffers.take()
+
+    async def _write(self, block: memoryview, at: int) -> None:
+        await self._landing.write([block], at)
+        self._run.buffers.give(block)
+
+    async def _written(self) -> None:
+        """Wait for the block before; one writes at a time."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
 
     async def _tick(self, direct: Direct) -> None:
         """See to it now and then that bytes come, and are not kept waiting."""
-        options, watch, seen = self._run.options, RateWatch(self._run.options), self._at
+        options, watch = self._run.options, RateWatch(self._run.options)
+        seen = self._landing.at
         while True:
             await asyncio.sleep(min(LOOK_S, options.read_timeout_s / 4))
             silent_s = self._clock() - direct.byte_at
@@ -116,20 +132,39 @@ class Body:
             direct.flush()
             held_back_s, self._held_back_s = self._held_back_s, 0.0
             try:
-                watch.saw(self._at - seen, held_back_s)
+                watch.saw(self._landing.at - seen, held_back_s)
             except RetryLaterError as error:
                 direct.fail(error)
-            seen = self._at
+            seen = self._landing.at
 
-    async def _copy_as_it_comes(self) -> None:
-        """By way of aiohttp, which knows chunked bodies and those without length.
+    def _come_already(self) -> list[bytes]:
+        try:
+            return come_already(self._reply.response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(self._reply, error) from error
 
-        Bytes are gathered into blocks; one block is written while the next arrives.
-        """
+
+class GatheredBody:
+    """A small body, or one whose length is not told: by way of aiohttp.
+
+    Bytes are gathered into blocks; one block is written while the next arrives.
+    """
+
+    def __init__(
+        self, run: Run, reply: Reply, landing: Landing, *, inline: bool
+    ) -> None:
+        self._run, self._reply, self._landing = run, reply, landing
+        self._inline = inline
+        self._blocks: list[bytes] = []
+        self._gathered = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def copy(self, stop: int) -> None:
+        """As `copy_body`: up to *stop*, and not a byte more."""
         options, watch = self._run.options, RateWatch(self._run.options)
         try:
-            while block := await self._receive():
-                if self._at + self._gathered + len(block) > self._stop:
+            while block := await self._read():
+                if self._landing.at + self._gathered + len(block) > stop:
                     raise LongBodyError("more bytes than that")
                 watch.saw(len(block), await self._run.limiter.take(len(block)))
                 self._blocks.append(block)
@@ -137,34 +172,32 @@ class Body:
                 if self._gathered >= options.block_bytes:
                     await self._flush()
         finally:
-            writing, self._writing = self._writing, None
-            if writing is not None:
-                await writing
+            await self._written()
             if self._blocks:
                 await self._write(*self._gather())
 
     async def _flush(self) -> None:
         """Write what is gathered, once the block before it is written."""
+        await self._written()
+        self._writing = asyncio.create_task(self._write(*self._gather()))
+
+    async def _written(self) -> None:
         writing, self._writing = self._writing, None
         if writing is not None:
             await writing
-        self._writing = asyncio.ensure_future(self._write(*self._gather()))
 
-    def _gather(self) -> tuple[list[bytes], int, int]:
-        blocks, at, size = self._blocks, self._at, self._gathered
-        self._blocks, self._gathered, self._at = [], 0, at + size
-        self._run.bytes_fetched += size
-        self._run.byte_at = asyncio.get_running_loop().time()
-        return blocks, at, size
+    def _gather(self) -> tuple[list[bytes], int]:
+        blocks, at = self._blocks, self._landing.claim(self._gathered)
+        self._blocks, self._gathered = [], 0
+        return blocks, at
 
-    async def _write(self, blocks: list[bytes], at: int, size: int) -> None:
-        if self._ingest.want.size_bytes <= INLINE_BYTES:
-            self._ingest.write(blocks, at)
+    async def _write(self, blocks: list[bytes], at: int) -> None:
+        if self._inline:
+            self._landing.write_all_now(blocks, at)
         else:
-            await self._run.disk(lambda: self._ingest.write(blocks, at))
-        self._advanced(size)
+            await self._landing.write(blocks, at)
 
-    async def _receive(self) -> bytes:
+    async def _read(self) -> bytes:
         """What has arrived next, as it came; empty at the end of the body."""
         content = self._reply.response.content
         try:
@@ -172,17 +205,11 @@ class Body:
             while more and not block:  # the end of one chunk of a chunked body
                 block, more = await content.readchunk()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._broken(error) from error
+            raise _broken(self._reply, error) from error
         return block
 
-    def _come_already(self) -> list[bytes]:
-        try:
-            return come_already(self._reply.response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._broken(error) from error
 
-    def _broken(self, error: Exception) -> RetryLaterError:
-        return RetryLaterError(
-            f"the connection to {self._reply.host} broke: "
-            f"{str(error) or type(error).__name__}"
-        )
+def _broken(reply: Reply, error: Exception) -> RetryLaterError:
+    return RetryLaterError(
+        f"the connection to {reply.host} broke: {str(error) or type(error).__name__}"
+    )

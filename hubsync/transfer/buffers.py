@@ -18,8 +18,8 @@ class Buffers:
         return memoryview(bytearray(self._block_bytes))
 
     def give(self, buffer: memoryview) -> None:
-        """Nobody receives into *buffer* any more."""
-        self._free.append(buffer)
+        """Nobody uses *buffer*, or the whole of which it is a part, any more."""
+        self._free.append(memoryview(buffer.obj))
 
 
 class Pace:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 import aiohttp
 
-Consume = Callable[[memoryview], bool]
+# Gets what has come; the buffer to go on with, or None: not now, `wait` for it.
+Consume = Callable[[memoryview], memoryview | None]
 
 
 class Direct(asyncio.BufferedProtocol):
-    """Fills *buffer* again and again until all bytes of a body have come."""
+    """Fills buffers, one after another, until all bytes of a body have come."""
 
     def __init__(
         self,
@@ -24,13 +25,13 @@ class Direct(asyncio.BufferedProtocol):
         buffer: memoryview,
         consume: Consume,
     ) -> None:
-        """As `take_over`, which says whether this is possible.
+        """`can_take_over` says whether this is possible.
 
         Args:
             response: the answer; its connection must not be used meanwhile.
             left_bytes: how much of its body is still to come.
-            buffer: where to; `consume` gets what is in it.
-            consume: called with what has come; False: not now, ask `taken` for it.
+            buffer: where to, at first.
+            consume: what to do with a buffer that is full, or with the last.
         """
         connection = response.connection
         assert connection is not None, "there is something to come"
@@ -80,9 +81,9 @@ class Direct(asyncio.BufferedProtocol):
                 self._waiter = None
         raise self._error
 
-    def go_on(self) -> None:
-        """What `wait` returned is dealt with."""
-        self._have, self._is_paused = 0, False
+    def go_on(self, buffer: memoryview) -> None:
+        """What `wait` returned is in good hands; receive into *buffer*."""
+        self._buffer, self._have, self._is_paused = buffer, 0, False
         self.byte_at = self._clock()
         if self._is_ours:
             self._transport.resume_reading()
@@ -92,11 +93,12 @@ class Direct(asyncio.BufferedProtocol):
         if not self._have or self._is_paused or self._error:
             return
         try:
-            if self._consume(self._buffer[: self._have]):
-                self._have = 0
-                return
+            following = self._consume(self._buffer[: self._have])
         except BaseException as error:  # noqa: BLE001 - `wait` raises it
             self._fail(error)
+            return
+        if following is not None:
+            self._buffer, self._have = following, 0
             return
         self._is_paused = True
         if self._is_ours:
@@ -115,16 +117,18 @@ class Direct(asyncio.BufferedProtocol):
         return rest
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """As `asyncio.BufferedProtocol`: never room for more than the body."""
-        return self._buffer[self._have : self._have + self._left_bytes]
+        """As `asyncio.BufferedProtocol`: room for the body and one byte more."""
+        return self._buffer[self._have : self._have + self._left_bytes + 1]
 
     def buffer_updated(self, nbytes: int) -> None:
         """As `asyncio.BufferedProtocol`."""
+        is_too_much = nbytes > self._left_bytes
+        nbytes -= is_too_much
         self._have += nbytes
         self._left_bytes -= nbytes
         self.byte_at = self._clock()
         if not self._left_bytes:
-            self._give_back()
+            self._give_back(is_good=not is_too_much)
             self.flush()
             self._wake()
         elif self._have == len(self._buffer):
@@ -146,13 +150,15 @@ class Direct(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """As `asyncio.BufferedProtocol`."""
 
-    def _give_back(self) -> None:
-        """Let aiohttp use the connection for another request.
+    def _give_back(self, *, is_good: bool) -> None:
+        """Let aiohttp use the connection for another request, if it *is_good*.
 
         Its parser waits for a body that it never saw; each request has a new one.
         """
         self._is_ours = False
         self._transport.set_protocol(self._former)
+        if not is_good:  # what else comes would be taken for the next answer
+            self._former.force_close()
         self._former.resume_reading()
         self._response.content.feed_eof()
 

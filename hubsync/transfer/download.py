@@ -10,7 +10,7 @@ from hubsync.model.spans import Span
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import UnavailableError
-from hubsync.transfer.body import Body, LongBodyError
+from hubsync.transfer.body import LongBodyError, copy_body
 from hubsync.transfer.errors import (
     ContradictionError,
     ExpiredError,
@@ -240,8 +240,7 @@ class Download:
         headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
         reply = await self._ask(headers, span)
         async with reply.response:
-            body = Body(self._run, reply, ingest, span, self._advanced)
-            await body.copy()
+            await copy_body(self._run, reply, ingest, span, self._advanced)
 
     async def _ask(self, headers: dict[str, str], span: Span) -> Reply:
         """Ask where bytes came from last; else find the way from the hub on."""

@@ -48,11 +48,13 @@ class Lanes:
         """Sample how many bytes have *arrived*, until no more lanes would help."""
         clock = asyncio.get_running_loop().time
         before, since = arrived(), clock()
+        is_warm = False  # while connections are opened, any more seem to help
         while not self._tuner.settled and not await self.over_within(SAMPLE_S):
             now, at = arrived(), clock()
-            if now > before and self._parts:
+            if now > before and self._parts and is_warm:
                 self._tuner.sample((now - before) / (at - since))
                 self.widen()
+            is_warm = is_warm or now > before
             before, since = now, at
 
     async def _lane(self) -> None:

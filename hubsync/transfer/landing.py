@@ -1,0 +1,48 @@
+"""Where the bytes of one answer go: into an ingest, block by block."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from hubsync.ports.blobs import Block, Ingest
+from hubsync.transfer.run import Run
+
+
+class Landing:
+    """Writes what comes one after another, from *at* on, and counts it."""
+
+    def __init__(
+        self, run: Run, ingest: Ingest, at: int, advanced: Callable[[int], None]
+    ) -> None:
+        self._run, self._ingest, self._at = run, ingest, at
+        self._advanced = advanced
+        self._clock = asyncio.get_running_loop().time
+
+    @property
+    def at(self) -> int:
+        """Where the next block belongs."""
+        return self._at
+
+    def claim(self, size_bytes: int) -> int:
+        """So many bytes have come; where they belong."""
+        at, self._at = self._at, self._at + size_bytes
+        self._run.bytes_fetched += size_bytes
+        self._run.byte_at = self._clock()
+        return at
+
+    def write_now(self, block: Block) -> None:
+        """Write, while everybody waits; the disk should take it at once."""
+        began = self._clock()
+        self._ingest.write(block, self.claim(len(block)))
+        self._run.pace.wrote(began, self._clock())
+        self._advanced(len(block))
+
+    def write_all_now(self, blocks: Sequence[Block], at: int) -> None:
+        """The same for *blocks* that belong *at*."""
+        self._ingest.write(blocks, at)
+        self._advanced(sum(map(len, blocks)))
+
+    async def write(self, blocks: Sequence[Block], at: int) -> None:
+        """Write in a thread *blocks* that belong *at*."""
+        if blocks:
+            await self._run.disk(lambda: self._ingest.write(blocks, at))
+            self._advanced(sum(map(len, blocks)))

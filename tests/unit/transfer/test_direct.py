@@ -1,0 +1,251 @@
+"""Taking a connection's bytes past aiohttp, and giving the connection back."""
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from hubsync.transfer.buffers import ASIDE_S, SLOW_S, Buffers, Pace
+from hubsync.transfer.direct import Direct, can_take_over, come_already
+
+SIZE = 3_000_000
+BODY = bytes(range(256)) * (SIZE // 256) + b"end"
+BLOCK = 65_536
+
+
+@dataclass
+class Server:
+    """Answers each request with what *answer* makes of the head; counts callers."""
+
+    url: str
+    context: ssl.SSLContext | None = None
+    connections: int = 0
+    requests: int = 0
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def whole(body: bytes = BODY, more: bytes = b"") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body + more
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("cert")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    made = f"req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {cert} -days 1"
+    made += " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(["openssl", *made.split()], check=True, capture_output=True)
+    return key, cert
+
+
+@asynccontextmanager
+async def serving(
+    answer: bytes,
+    certificate: tuple[Path, Path] | None = None,
+    *,
+    then_close: bool = False,
+) -> AsyncIterator[Server]:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        server.connections += 1
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                server.requests += 1
+                writer.write(answer)
+                await writer.drain()
+                if then_close:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    theirs = None
+    if certificate:
+        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        theirs.load_cert_chain(certificate[1], certificate[0])
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=theirs)
+    port = listening.sockets[0].getsockname()[1]
+    server = Server(f"{'https' if theirs else 'http'}://127.0.0.1:{port}/")
+    if certificate:
+        server.context = ssl.create_default_context(cafile=str(certificate[1]))
+    async with listening:
+        yield server
+
+
+Take = Callable[[memoryview], memoryview | None]
+
+
+async def receive(
+    response: aiohttp.ClientResponse, size: int, consume: Take | None = None
+) -> bytes:
+    """The body, by `Direct`, with a consumer that is always ready if none is given."""
+    found = [*come_already(response)]
+    left = size - sum(map(len, found))
+
+    def keep(block: memoryview) -> memoryview:
+        found.append(bytes(block))
+        return memoryview(block.obj)
+
+    if left:
+        direct = Direct(response, left, memoryview(bytearray(BLOCK)), consume or keep)
+        direct.start()
+        try:
+            while (block := await direct.wait()) is not None:
+                found.append(bytes(block))
+                direct.go_on(memoryview(bytearray(BLOCK)))
+        finally:
+            found.append(bytes(direct.stop()))
+    return b"".join(found)
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_the_connection_is_good_for_the_next_request(
+    certificate: tuple[Path, Path], is_tls: bool
+) -> None:
+    async def main() -> None:
+        async with (
+            serving(whole(), certificate if is_tls else None) as server,
+            aiohttp.ClientSession() as session,
+        ):
+            for _ in range(5):
+                async with session.get(server.url, ssl=server.context or True) as one:
+                    assert can_take_over(one, len(BODY))
+                    assert await receive(one, len(BODY)) == BODY
+            assert (server.connections, server.requests) == (1, 5)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_who_has_no_room_is_waited_for_and_gets_every_byte_in_order(
+    certificate: tuple[Path, Path], is_tls: bool
+) -> None:
+    async def main() -> None:
+        async with (
+            serving(whole(), certificate if is_tls else None) as server,
+            aiohttp.ClientSession() as session,
+        ):
+            for _ in range(2):
+                async with session.get(server.url, ssl=server.context or True) as one:
+                    got = await receive(one, len(BODY), lambda _: None)
+                    assert got == BODY
+            assert server.connections == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_body_that_breaks_off_is_told_and_what_came_is_kept(
+    certificate: tuple[Path, Path], is_tls: bool
+) -> None:
+    async def main() -> None:
+        cut = whole()[: -len(BODY) // 2]
+        got: list[bytes] = []
+
+        def keep(block: memoryview) -> memoryview:
+            got.append(bytes(block))
+            return memoryview(block.obj)
+
+        async with (
+            serving(cut, certificate if is_tls else None, then_close=True) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.url, ssl=server.context or True) as one,
+        ):
+            got += come_already(one)
+            left = len(BODY) - len(b"".join(got))
+            direct = Direct(one, left, memoryview(bytearray(BLOCK)), keep)
+            direct.start()
+            with pytest.raises(OSError, match="closed"):
+                await direct.wait()
+            got.append(bytes(direct.stop()))
+        came = b"".join(got)
+        assert came == BODY[: len(came)]
+        assert len(came) == len(cut) - len(whole(b"")) - len(str(len(BODY))) + 1
+
+    asyncio.run(main())
+
+
+def test_what_the_consumer_raises_comes_out_where_one_waits() -> None:
+    async def main() -> None:
+        def refuse(block: memoryview) -> memoryview:
+            raise ValueError(f"{len(block)} bytes of no use")
+
+        async with (
+            serving(whole()) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.url) as one,
+        ):
+            with pytest.raises(ValueError, match="of no use"):
+                await receive(one, len(BODY), refuse)
+
+    asyncio.run(main())
+
+
+def test_bytes_behind_the_body_are_no_part_of_it_and_end_the_connection() -> None:
+    async def main() -> None:
+        async with (
+            serving(whole(more=b"HTTP/1.1 200 OK\r\n\r\nsmuggled")) as server,
+            aiohttp.ClientSession() as session,
+        ):
+            for _ in range(3):
+                async with session.get(server.url) as one:
+                    assert await receive(one, len(BODY)) == BODY
+            assert server.connections == server.requests == 3
+
+    asyncio.run(main())
+
+
+def test_bodies_that_are_more_than_their_bytes_are_left_to_aiohttp() -> None:
+    async def main() -> None:
+        chunk = b"5\r\nhello\r\n0\r\n\r\n"
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        async with (
+            serving(head + chunk) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.url) as one,
+        ):
+            assert not can_take_over(one, 5)
+
+    asyncio.run(main())
+
+
+def test_a_length_that_was_not_expected_is_left_to_aiohttp() -> None:
+    async def main() -> None:
+        async with (
+            serving(whole()) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.url) as one,
+        ):
+            assert can_take_over(one, len(BODY))
+            assert not can_take_over(one, len(BODY) - 1)
+
+    asyncio.run(main())
+
+
+def test_a_slow_disk_is_written_to_aside_for_a_while() -> None:
+    pace = Pace()
+    assert pace.may_write(100.0)
+    pace.wrote(100.0, 100.0 + SLOW_S / 2)
+    assert pace.may_write(100.1)
+    pace.wrote(100.0, 100.0 + 2 * SLOW_S)
+    assert not pace.may_write(100.0 + ASIDE_S)
+    assert pace.may_write(101.0 + ASIDE_S)
+
+
+def test_a_buffer_comes_back_whole() -> None:
+    buffers = Buffers(BLOCK)
+    one, other = buffers.take(), buffers.take()
+    assert one.obj is not other.obj
+    buffers.give(one[: BLOCK // 2])
+    assert len(again := buffers.take()) == BLOCK
+    assert again.obj is one.obj
