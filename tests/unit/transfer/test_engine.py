@@ -267,7 +267,7 @@ class TestFatalErrors:
         with pytest.raises(NoRoomError, match="full"):
             fetching.run([big])
         assert len(hub.requests) == 2, "asking again does not make room"
-        assert fetching.partial(big) >= QUICK.block_bytes
+        assert fetching.partial(big) > 0
 
     def test_gated(self, hub: TestHub, repo: HubRepo, fetching: Fetching) -> None:
         repo.gated = "manual"
