@@ -134,10 +134,11 @@ def record_wanted(
 
 def _by_key(connection: Connection, keys: Iterable[str]) -> dict[str, Known]:
     columns = select(blobs.c.key, blobs.c.id, blobs.c.size, blobs.c.held)
-    found = {}
+    found: dict[str, Known] = {}
     for chunk in chunks(keys):
-        for key, *known in connection.execute(columns.where(blobs.c.key.in_(chunk))):
-            found[key] = Known(*known)
+        rows = connection.execute(columns.where(blobs.c.key.in_(chunk)))
+        # At once: row by row costs more than the look-up.
+        found |= {key: Known(*known) for key, *known in rows.all()}
     return found
 
 

@@ -62,7 +62,7 @@ def restore(
     repo_id = _restore_repo(connection, repo, now)
     newest = select(func.coalesce(func.max(commits.c.seq), 0))
     seq = connection.scalar(newest.where(commits.c.repo_id == repo_id)) or 0
-    before = trees.current(connection, repo_id)
+    before = trees.current(connection, repo_id) if batch else {}
     for one in batch:
         seq += 1
         _restore_held(connection, one.held, now)

@@ -198,7 +198,7 @@ def current(connection: Connection, repo_id: int) -> dict[str, Span]:
     )
     return {
         path: (key, pointer, since)
-        for path, key, pointer, since in connection.execute(statement)
+        for path, key, pointer, since in connection.execute(statement).all()
     }
 
 
