@@ -138,7 +138,12 @@ class Catalog:
     def open_lease(self, purpose: str) -> Lease:
         """Begin to need blobs; *purpose* is for people.  Beat, and close it."""
         now = _now()
-        return self._session.write(lambda tx: leases.open_lease(tx, purpose, now))
+
+        def work(tx: Connection) -> Lease:
+            newness.note_use(tx)
+            return leases.open_lease(tx, purpose, now)
+
+        return self._session.write(work)
 
     def claim(self, lease: Lease, names: Iterable[Digest | GitOid]) -> None:
         """Have gc leave the blobs of these *names* alone, held or not.

@@ -99,9 +99,11 @@ def refuse_lost(url: str, is_used: Callable[[], bool]) -> None:
 
 def read_version(connection: Connection, where: str) -> str | None:
     """As `current`, over an open connection."""
-    inspector = inspect(connection)
-    if not inspector.has_table(VERSION_TABLE):
-        if inspector.has_table("repos") or inspector.has_table("blobs"):
+    # All at once: another process may be making them, and two looks would see
+    # the half before and the half after.
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE not in tables:
+        if tables & {"repos", "blobs"}:
             raise SchemaError(
                 f"the database {where} has tables, but none that hubsync made",
                 hint="Give hubsync a database of its own.",
