@@ -10,6 +10,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hubsync.catalog import schema
@@ -115,10 +116,11 @@ class App:
         What revision records name stays, whatever the catalog says: it may be an
         old one, put back.
         """
+        if not dry_run:
+            alone = partial(self.root.lock_views, VIEWS_WAIT_S, alone=True)
+            settle_forgotten(self.catalog, self.records, alone)
         # A `forget` that is at work has hidden records on purpose.
         with self._lock_views():
-            if not dry_run:
-                settle_forgotten(self.catalog, self.records)
             also_needed = needed_by_records(self.catalog, self.records, self.blobs)
         return collect(
             self.catalog,

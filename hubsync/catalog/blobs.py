@@ -304,14 +304,15 @@ def needed(
     return found
 
 
-def mark_lost(connection: Connection, digest: Digest, now: datetime) -> None:
+def mark_lost(connection: Connection, digest: Digest, now: datetime) -> bool:
     # What a git id stands for is unknown again; an LFS name says it itself.
     sha256 = case((_IS_GIT, None), else_=blobs.c.sha256)
-    connection.execute(
+    marked = connection.execute(
         blobs.update()
         .where(blobs.c.sha256 == digest.hex, blobs.c.held == true())
         .values(held=False, sha256=sha256, damaged_at=now)
     )
+    return marked.rowcount > 0
 
 
 def damaged(connection: Connection) -> list[DamagedFile]:

@@ -261,14 +261,24 @@ class Catalog:
 
         self._session.write(decide)
 
-    def mark_lost(self, digest: Digest) -> None:
+    def mark_lost(
+        self, digest: Digest, is_there: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Write down that a blob is damaged or gone: it is to be fetched again.
+
+        Unless *is_there* says so: then somebody has brought it in again, which
+        is asked while nobody can record it.  Whether it was written down.
 
         Ask `referrers` before: a plain file's digest is unknown afterwards.
         `damaged` names its files until the blob is recorded as held again.
         """
         now = _now()
-        self._session.write(lambda tx: blobs.mark_lost(tx, digest, now))
+
+        def mark(tx: Connection) -> bool:
+            leases.keep_all_out(tx)
+            return not is_there() and blobs.mark_lost(tx, digest, now)
+
+        return self._session.write(mark)
 
     # Reading
 

@@ -72,11 +72,14 @@ def verify(
         what = found
         if what == MISSING:
             what = _look_again(catalog, blobs, blob)
+        damage = None
         if what is not None and read_only:
-            damaged.append(_damage(catalog, blob, what))
+            damage = _damage(catalog, blob, what)
         elif what is not None:
             with lock_views():
-                damaged.append(_put_aside(catalog, blobs, views, blob, what))
+                damage = _put_aside(catalog, blobs, views, blob, what)
+        if damage is not None:
+            damaged.append(damage)
         count += 1
         size += blob.size_bytes
         progress(blob)
@@ -116,7 +119,8 @@ def _put_aside(
     views: Sequence[View],
     blob: HeldBlob,
     what: str,
-) -> Damage:
+) -> Damage | None:
+    """Take it out of sight; None: it is not held any more, or is there again."""
     damage = _damage(catalog, blob, what)
     places = {(row.id, snap.id): (row, snap) for row, snap, _ in damage.files}.values()
     # Out of sight first, the row last: whoever is killed in between finds the
@@ -128,10 +132,12 @@ def _put_aside(
                 view.remove(repo, snapshot.commit.oid)
     if what != MISSING:
         blobs.quarantine(blob.digest)
-    catalog.mark_lost(blob.digest)
+    is_lost = catalog.mark_lost(
+        blob.digest, lambda: blobs.has(blob.digest, blob.size_bytes)
+    )
     for row, snapshot in places:
         lay_out_again(catalog, views, row, snapshot, blobs)
-    return damage
+    return damage if is_lost or what != MISSING else None
 
 
 def _damage(catalog: Catalog, blob: HeldBlob, what: str) -> Damage:

@@ -87,19 +87,17 @@ class Publisher:
         )
 
     def _withdraw(self, record: Publication) -> None:
-        """Take the record out again, unless somebody else has published it.
+        """Hide the record again, unless somebody else has published it.
 
-        Hidden first, so that whoever publishes it just now finds it missing, or
-        is found in the catalog by us.
+        Whoever publishes it just now finds it missing, or is found in the catalog
+        by us.  One of us may be killed before: it stays hidden, until a gc that
+        is alone looks who was right.
         """
         repo, oids = record.repo, [record.commit.oid]
         self.records.hide(repo, oids)
-        # A catalog that cannot be asked: it stays hidden, until gc has asked.
-        with suppress(HubsyncError):
+        with suppress(HubsyncError):  # a catalog that cannot be asked
             if self._find(record)[1] is not None:
                 self.records.unhide(repo, oids)
-            else:
-                self.records.drop_hidden(repo, oids)
 
     def _find(self, record: Publication) -> tuple[RepoRow | None, SnapshotRow | None]:
         row = self.catalog.find_repo(record.repo)

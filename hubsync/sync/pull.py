@@ -15,6 +15,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from hubsync.catalog.catalog import Catalog
@@ -254,8 +255,10 @@ class Puller:
         # blob finds it here, instead of a client finding it later.
         # Against the size we hold it with, never the listing's: a repo that lists
         # a popular file with a wrong size must not make others lose it.
-        lost: set[Digest] = {
-            digest for digest, size in held.items() if not self.blobs.has(digest, size)
+        lost = {
+            digest: size
+            for digest, size in held.items()
+            if not self.blobs.has(digest, size)
         }
         for entry in tree:
             if entry.lfs in held and held[entry.lfs] != entry.size_bytes:
@@ -270,11 +273,16 @@ class Puller:
             if not self.blobs.has(blob.digest, blob.size_bytes)
         }
         if mark_lost:
-            for digest in lost | {blob.digest for blob in gone.values()}:
-                self.progress.note(f"{digest} is recorded but missing; fetching again")
-                self.catalog.mark_lost(digest)
+            sizes = lost | {blob.digest: blob.size_bytes for blob in gone.values()}
+            for digest, size in sizes.items():
+                if self.catalog.mark_lost(
+                    digest, partial(self.blobs.has, digest, size)
+                ):
+                    self.progress.note(
+                        f"{digest} is recorded but missing; fetching again"
+                    )
         still = {oid: blob for oid, blob in oids.items() if oid not in gone}
-        return plan_pull(tree, held.keys() - lost, still, request.selection)
+        return plan_pull(tree, held.keys() - lost.keys(), still, request.selection)
 
     def _check_room(self, plan: Plan) -> None:
         self.blobs.check_room(item.want for item in plan.fetch)

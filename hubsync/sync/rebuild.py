@@ -6,6 +6,7 @@ where refs pointed before, and when an unchanged repo was asked for last.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from hubsync.catalog.catalog import Catalog
@@ -280,8 +281,22 @@ def unknown_to(catalog: Catalog, records: Records) -> Iterator[RevisionRecord]:
                 yield revision
 
 
-def settle_forgotten(catalog: Catalog, records: Records) -> None:
-    """Finish what a `forget` that was killed half-way left hidden."""
+def settle_forgotten(
+    catalog: Catalog,
+    records: Records,
+    lock_views: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Finish what a `forget` that was killed half-way left hidden, or a publish.
+
+    *lock_views* gives the views' lock, alone: what is hidden now may be published
+    in this moment.
+    """
+    if any(folder.hidden for folder in records.folders()):
+        with lock_views():
+            _settle_hidden(catalog, records)
+
+
+def _settle_hidden(catalog: Catalog, records: Records) -> None:
     known = set(catalog.commit_names())
     for folder in list(records.folders()):
         repo = folder.repo

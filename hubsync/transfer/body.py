@@ -81,10 +81,11 @@ class DirectBody:
             raise _broken(self._reply, error) from error
         finally:
             ticks.cancel()
-            if rest := direct.stop():
-                await self._written()
-                self._write_aside(rest)
+            rest = direct.stop()
             await self._written()
+            if rest and not self._landing.has_failed:
+                self._write_aside(rest)
+                await self._written()
 
     async def _write_first(self, blocks: list[bytes], at: int) -> None:
         self._held_back_s += await self._run.limiter.take(sum(map(len, blocks)))

@@ -95,6 +95,7 @@ class Direct(asyncio.BufferedProtocol):
         try:
             following = self._consume(self._buffer[: self._have])
         except BaseException as error:  # noqa: BLE001 - `wait` raises it
+            self._have = 0  # as much of it as could be consumed is
             self._fail(error)
             return
         if following is not None:
@@ -165,6 +166,8 @@ class Direct(asyncio.BufferedProtocol):
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
+        if self._is_ours:
+            self._transport.pause_reading()
         self._wake()
 
     def _wake(self) -> None:

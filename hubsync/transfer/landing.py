@@ -15,6 +15,7 @@ class Landing:
     ) -> None:
         self._run, self._ingest, self._at = run, ingest, at
         self._advanced = advanced
+        self.has_failed = False  # to write: what else comes has no place
         self._clock = asyncio.get_running_loop().time
 
     @property
@@ -32,17 +33,24 @@ class Landing:
     def write_now(self, block: Block) -> None:
         """Write, while everybody waits; the disk should take it at once."""
         began = self._clock()
-        self._ingest.write(block, self.claim(len(block)))
+        self._put([block], self.claim(len(block)))
         self._run.pace.wrote(began, self._clock())
         self._advanced(len(block))
 
     def write_all_now(self, blocks: Sequence[Block], at: int) -> None:
         """The same for *blocks* that belong *at*."""
-        self._ingest.write(blocks, at)
+        self._put(blocks, at)
         self._advanced(sum(map(len, blocks)))
 
     async def write(self, blocks: Sequence[Block], at: int) -> None:
         """Write in a thread *blocks* that belong *at*."""
         if blocks:
-            await self._run.disk(lambda: self._ingest.write(blocks, at))
+            await self._run.disk(lambda: self._put(blocks, at))
             self._advanced(sum(map(len, blocks)))
+
+    def _put(self, blocks: Sequence[Block], at: int) -> None:
+        try:
+            self._ingest.write(blocks, at)
+        except BaseException:
+            self.has_failed = True
+            raise

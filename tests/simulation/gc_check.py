@@ -4,6 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from hubsync.sync.rebuild import settle_forgotten
@@ -93,7 +94,7 @@ def views_are_whole(site: Site) -> Iterator[str]:
 
 def records_say_the_same(site: Site) -> Iterator[str]:
     """F15: what is recorded could be recorded again from the store alone."""
-    settle_forgotten(site.catalog, site.records)
+    settle_forgotten(site.catalog, site.records, nullcontext)
     for row in site.catalog.repos():
         for snapshot in site.catalog.snapshots(row):
             if not site.records.holds(row.repo, snapshot.commit.oid):

@@ -256,8 +256,9 @@ def collect_garbage(folder: Path, seed: object, number: int) -> None:
     """Grace 0, and partials are old as soon as nobody has them."""
     site = Site.open(folder, seed)
     while True:
+        alone = partial(site.root.lock_views, VIEWS_WAIT_S, alone=True)
+        settle_forgotten(site.catalog, site.records, alone)
         with site.root.lock_views(VIEWS_WAIT_S):
-            settle_forgotten(site.catalog, site.records)
             also_needed = needed_by_records(site.catalog, site.records, site.blobs)
         collect(
             site.catalog,

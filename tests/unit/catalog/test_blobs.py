@@ -138,6 +138,16 @@ def test_a_lost_blob_is_to_be_fetched_again(catalog: Catalog) -> None:
     assert all(entry.held for entry in catalog.entries(snapshot))
 
 
+def test_what_somebody_has_brought_in_again_is_not_lost(catalog: Catalog) -> None:
+    """Found missing, and fetched anew before that could be written down."""
+    snapshot = publish(catalog, 1, [plain("a", b"1")]).snapshot
+    catalog.record_blobs([held(b"1")])
+    assert not catalog.mark_lost(Digest.of(b"1"), is_there=lambda: True)
+    assert [entry.held for entry in catalog.entries(snapshot)] == [True]
+    assert catalog.mark_lost(Digest.of(b"1"), is_there=lambda: False)
+    assert not catalog.mark_lost(Digest.of(b"1")), "it is lost already"
+
+
 def test_referrers_name_repo_commit_and_path(catalog: Catalog) -> None:
     one = publish(catalog, 1, [plain("a", b"1"), lfs("b", b"1")], of=repo("org/one"))
     two = publish(catalog, 2, [plain("a", b"1")], of=repo("org/one"))

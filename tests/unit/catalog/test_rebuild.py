@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -413,6 +413,7 @@ def test_a_record_withdrawn_while_gc_reads_them_is_passed_over(
 
 
 def test_a_refused_commit_leaves_no_record(quick_site: Site, tmp_path: Path) -> None:
+    """Out of sight at once; gc deletes it once no other can be publishing it."""
     quick_site.publish(1)
     missing = quick_site.file("missing", b"missing")
     refusals: list[tuple[type[HubsyncError], dict[str, Any]]] = [
@@ -422,7 +423,29 @@ def test_a_refused_commit_leaves_no_record(quick_site: Site, tmp_path: Path) -> 
     for error, more in refusals:
         with pytest.raises(error):
             quick_site.publish(2, [missing], hold=False, **more)
-        assert len(list((tmp_path / "store/records").rglob("*.json.*"))) == 1
+        assert not quick_site.records.holds(repo(), oid(2))
+    settle_forgotten(quick_site.catalog, quick_site.records, nullcontext)
+    assert len(list((tmp_path / "store/records").rglob("*.json.*"))) == 1
+
+
+def test_a_commit_published_while_another_withdraws_its_record_keeps_it(
+    quick_site: Site,
+) -> None:
+    """The one that published it is killed before it can look for its record."""
+    missing = quick_site.file("missing", b"missing")
+    with pytest.raises(NotWholeError):
+        quick_site.publish(
+            1, [missing], hold=False, must_hold=lambda _path, _is_lfs: True
+        )
+    # As it began before the other withdrew what both have written.
+    quick_site.hold([missing])
+    made = Commit(oid(1), "commit 1", committed_at=WHEN)
+    record = Publication(repo(), None, made, [missing], [MAIN])
+    quick_site.catalog.publish(record)
+    settle_forgotten(quick_site.catalog, quick_site.records, nullcontext)
+    assert quick_site.records.holds(repo(), oid(1))
+    (folder,) = quick_site.records.folders()
+    assert folder.hidden == ()
 
 
 def test_a_lie_about_a_recorded_commit_does_not_get_into_its_record(
@@ -476,7 +499,7 @@ def test_a_half_done_forget_is_finished_either_way(
         row = quick_site.catalog.find_repo(repo())
         assert row is not None
         quick_site.catalog.forget(row, None)
-    settle_forgotten(quick_site.catalog, quick_site.records)
+    settle_forgotten(quick_site.catalog, quick_site.records, nullcontext)
     assert quick_site.records.holds(repo(), oid(1)) == known
     (folder,) = quick_site.records.folders()
     assert folder.hidden == ()

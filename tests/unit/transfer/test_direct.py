@@ -175,20 +175,36 @@ def test_a_body_that_breaks_off_is_told_and_what_came_is_kept(
     asyncio.run(main())
 
 
-def test_what_the_consumer_raises_comes_out_where_one_waits() -> None:
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_what_the_consumer_raises_comes_out_where_one_waits(
+    certificate: tuple[Path, Path], is_tls: bool
+) -> None:
+    """And what goes on coming, until somebody is awake, is no error of its own."""
+    complaints: list[dict[str, object]] = []
+
     async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+
         def refuse(block: memoryview) -> memoryview:
             raise ValueError(f"{len(block)} bytes of no use")
 
         async with (
-            serving(whole()) as server,
+            serving(whole(), certificate if is_tls else None) as server,
             aiohttp.ClientSession() as session,
-            session.get(server.url) as one,
+            session.get(server.url, ssl=server.context or True) as one,
         ):
+            left = len(BODY) - sum(map(len, come_already(one)))
+            direct = Direct(one, left, memoryview(bytearray(BLOCK)), refuse)
+            direct.start()
+            for _ in range(100):  # turns in which more could be read
+                await asyncio.sleep(0)
             with pytest.raises(ValueError, match="of no use"):
-                await receive(one, len(BODY), refuse)
+                await direct.wait()
+            assert not direct.stop(), "it was consumed, as far as it could be"
 
     asyncio.run(main())
+    assert complaints == []
 
 
 def test_bytes_behind_the_body_are_no_part_of_it_and_end_the_connection() -> None:
