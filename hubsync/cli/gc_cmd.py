@@ -19,7 +19,8 @@ EPILOG = exit_status(
 )
 
 
-class Duration(click.ParamType[float]):
+# Click has a type here since 8.4 only.
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """``30s``, ``24h``, ``14d``."""
 
     name = "duration"

@@ -174,7 +174,7 @@ class GatheredBody:
                     await self._flush()
         finally:
             await self._written()
-            if self._blocks:
+            if self._blocks and not self._landing.has_failed:
                 await self._write(*self._gather())
 
     async def _flush(self) -> None:

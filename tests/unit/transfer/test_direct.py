@@ -202,9 +202,9 @@ def test_what_the_consumer_raises_comes_out_where_one_waits(
             with pytest.raises(ValueError, match="of no use"):
                 await direct.wait()
             assert not direct.stop(), "it was consumed, as far as it could be"
+            assert complaints == []
 
     asyncio.run(main())
-    assert complaints == []
 
 
 def test_bytes_behind_the_body_are_no_part_of_it_and_end_the_connection() -> None:
