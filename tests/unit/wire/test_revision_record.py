@@ -31,7 +31,7 @@ TIMES = st.datetimes(
     max_value=datetime(9999, 12, 29),  # noqa: DTZ001
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=8))]),
 )
-NAMES = st.from_regex(r"[a-z][a-z0-9]{0,6}/[A-Z][a-z0-9-]{0,6}x", fullmatch=True)
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,6}/[A-Z](-?[a-z0-9]){0,4}x", fullmatch=True)
 REPOS = st.builds(
     RepoId, st.sampled_from(["huggingface", "local"]), st.sampled_from(RepoType), NAMES
 )
