@@ -35,6 +35,8 @@ class LfsRules:
 _TOKEN = re.compile(
     r"^\*\*/|/\*\*$|/\*\*/|\*+|\?|\[[!^]?\]?(?:\[:\w+:\]|[^\]])*\]|\\.|.", re.DOTALL
 )
+_SPECIAL = re.compile(r"[*?\[\\]")
+_STARS = re.compile(r"\*\*+")
 _WILDCARDS = {
     "**/": "(?:.*/)?",
     "/**": "/.+",
@@ -55,9 +57,17 @@ def _pattern(glob: str) -> re.Pattern[str] | None:
     """Git's pattern as a regular expression; None for one that no file matches."""
     if glob.endswith("/"):
         return None
-    # A pattern without a slash matches names, at any depth.
-    start = "" if "/" in glob else "(?:.*/)?"
-    tokens = (found[0] for found in _TOKEN.finditer(glob.removeprefix("/")))
+    if "/" in glob:
+        # Git compares what comes before the first wildcard as it is, and only the
+        # rest is a pattern: two stars there are at its beginning.
+        glob = glob.removeprefix("/")
+        literal = _SPECIAL.split(glob, maxsplit=1)[0]
+        start, glob = re.escape(literal), glob.removeprefix(literal)
+        if _STARS.fullmatch(glob):
+            return re.compile(f"{start}.*", re.DOTALL)
+    else:
+        start = "(?:.*/)?"  # it matches names, at any depth
+    tokens = (found[0] for found in _TOKEN.finditer(glob))
     return re.compile(start + "".join(map(_translate, tokens)), re.DOTALL)
 
 

@@ -80,6 +80,9 @@ LFS = "filter=lfs diff=lfs merge=lfs -text"
         f"/data/* {LFS}\n",
         f"data/* {LFS}\n",
         f"data/** {LFS}\n",
+        f"/** {LFS}\n",
+        f"/data** {LFS}\n",
+        f"data**/z {LFS}\n",
         f"data/**/* {LFS}\n",
         f"**/data/* {LFS}\n",
         f"data/**/z {LFS}\n",
@@ -134,7 +137,9 @@ def test_the_hubs_default_list_decides_as_git_does(repo: Path) -> None:
 
 
 GLOBS = st.lists(
-    st.sampled_from(["*", "**", "a", "data", "*.bin", "?", "[ab]*", "x", "a.*", "*a*"]),
+    st.sampled_from(
+        ["*", "**", "a", "data", "*.bin", "?", "[ab]*", "x", "a.*", "*a*", "a**", "**a"]
+    ),
     min_size=1,
     max_size=3,
 ).map("/".join)
