@@ -109,6 +109,8 @@ def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith(("HF_", "HUBSYNC_", "HUGGING_FACE_"))
         and not key.lower().endswith("_proxy")
+        # An installed program is compiled once, not each time it starts.
+        and key != "PYTHONDONTWRITEBYTECODE"
     }
     kept |= {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

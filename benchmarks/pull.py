@@ -63,7 +63,9 @@ def sections(plan: Plan) -> Iterator[Section]:
     with (
         Upstream(plan.work) as upstream,
         Runner() as runner,
-        Tools(runner, upstream, plan.work).cleaned_up() as tools,
+        Tools(
+            runner, upstream, plan.work, sizes["size_mib"] * MIB
+        ).cleaned_up() as tools,
     ):
         many, sha256 = _prepare(upstream, plan)
         bench = Bench(plan, upstream, tools, many, sha256)

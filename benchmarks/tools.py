@@ -11,7 +11,7 @@ from typing import Self
 
 from benchmarks.command import Plan
 from benchmarks.commands import Run, Runner, find, hubsync, said_missing
-from benchmarks.measure import alternating, rounds, settle
+from benchmarks.measure import alternating, rounds, settle, warm
 from benchmarks.upstream import Upstream
 
 HUBSYNC, HF = "hubsync", "hf download"
@@ -22,8 +22,12 @@ CURL = "curl, one connection"
 class Tools:
     """All that may be compared.  Those that are not installed have a note."""
 
-    def __init__(self, runner: Runner, upstream: Upstream, work: Path) -> None:
+    def __init__(
+        self, runner: Runner, upstream: Upstream, work: Path, most_bytes: int
+    ) -> None:
+        """*most_bytes*: as much as any of the repos has."""
         self._runner, self._upstream = runner, upstream
+        self._most_bytes = most_bytes
         self._folder, self._kept = work / "pull", work / "kept"
         self.notes = [said_missing(one) for one in ("aria2c", "curl") if not find(one)]
 
@@ -87,6 +91,7 @@ class Tools:
         folder = self._kept if keep else self._folder
         folder.mkdir(exist_ok=True)
         settle()
+        warm(folder, self._most_bytes)
         return folder
 
 
