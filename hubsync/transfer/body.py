@@ -39,7 +39,7 @@ async def copy_body(
     size = stop - start
     is_small = size <= min(INLINE_BYTES, run.options.block_bytes)
     if not is_small and can_take_over(reply.response, size):
-        await DirectBody(run, reply, landing).copy(size)
+        await DirectBody(run, reply, landing, size).copy()
     else:
         inline = ingest.want.size_bytes <= INLINE_BYTES
         await GatheredBody(run, reply, landing, inline=inline).copy(stop)
@@ -48,27 +48,28 @@ async def copy_body(
 class DirectBody:
     """A body of known length: from the socket into buffers, and into the file."""
 
-    def __init__(self, run: Run, reply: Reply, landing: Landing) -> None:
+    def __init__(self, run: Run, reply: Reply, landing: Landing, size: int) -> None:
         self._run, self._reply, self._landing = run, reply, landing
+        self._size = size
         self._clock = asyncio.get_running_loop().time
         self._held_back_s = 0.0  # by our own limit, since the last look
         self._writing: asyncio.Task[None] | None = None  # the block before
         # Decrypting keeps the loop busy: there, threads write.
         self._is_plain = reply.response.url.scheme == "http"
 
-    async def copy(self, size: int) -> None:
-        """As `copy_body`: *size* bytes."""
+    async def copy(self) -> None:
+        """As `copy_body`."""
         first = self._come_already()
         at = self._landing.claim(sum(map(len, first)))
-        if left := size - (self._landing.at - at):
+        if left := self._size - (self._landing.at - at):
             # Not an await in between: what comes must not come to aiohttp.
             await self._receive(left, first, at)
         else:
             await self._write_first(first, at)
 
-    async def _receive(self, size: int, first: list[bytes], at: int) -> None:
-        buffer = self._run.buffers.take()
-        direct = Direct(self._reply.response, size, buffer, self._consume)
+    async def _receive(self, left: int, first: list[bytes], at: int) -> None:
+        buffer = self._run.buffers.take(self._size)
+        direct = Direct(self._reply.response, left, buffer, self._consume)
         direct.start()
         ticks = asyncio.create_task(self._tick(direct))
         try:
@@ -109,7 +110,7 @@ class DirectBody:
         """Have *block* written; the buffer to go on with meanwhile."""
         at = self._landing.claim(len(block))
         self._writing = asyncio.create_task(self._write(block, at))
-        return self._run.buffers.take()
+        return self._run.buffers.take(self._size)
 
     async def _write(self, block: memoryview, at: int) -> None:
         await self._landing.write([block], at)
