@@ -1,12 +1,13 @@
 """Reading held blobs again and comparing them with their names."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
-from hubsync.ports.blobs import BlobStore, HeldBlob
+from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
 from hubsync.ports.view import View
 from hubsync.retention.rehash import MISSING, Hashed, inspect, inspected
 from hubsync.retention.relay import lay_out_again
@@ -69,17 +70,11 @@ def verify(
     count, size = 0, 0
     damaged: list[Damage] = []
     for blob, found in inspected(blobs, wanted, hashed):
-        what = found
-        if what == MISSING:
-            what = _look_again(catalog, blobs, blob)
-        damage = None
-        if what is not None and read_only:
-            damage = _damage(catalog, blob, what)
-        elif what is not None:
-            with lock_views():
-                damage = _put_aside(catalog, blobs, views, blob, what)
-        if damage is not None:
-            damaged.append(damage)
+        if found is not None:
+            damage = _deal_with(
+                catalog, blobs, views, blob, lock_views, read_only=read_only
+            )
+            damaged += [damage] if damage else []
         count += 1
         size += blob.size_bytes
         progress(blob)
@@ -105,12 +100,42 @@ def damaged_before(
     ]
 
 
-def _look_again(catalog: Catalog, blobs: BlobStore, blob: HeldBlob) -> str | None:
-    """A blob that a gc beside us has dropped is no damage: its row goes first."""
-    if blob.digest not in catalog.held([blob.digest]):
+def _deal_with(
+    catalog: Catalog,
+    blobs: BlobStore,
+    views: Sequence[View],
+    blob: HeldBlob,
+    lock_views: Callable[[], AbstractContextManager[None]],
+    *,
+    read_only: bool,
+) -> Damage | None:
+    """Put aside what is still damaged now: it was read some time ago.
+
+    A pull beside us may have fetched it again since.
+    """
+    while True:
+        # A blob that a gc beside us has dropped is no damage: its row goes first.
+        if blob.digest not in catalog.held([blob.digest]):
+            return None
+        seen = _which(blobs, blob)
+        what = inspect(blobs, blob)
+        if what is None:
+            return None
+        if read_only:
+            return _damage(catalog, blob, what)
+        with lock_views():
+            if _which(blobs, blob) == seen:  # not another one since
+                return _put_aside(catalog, blobs, views, blob, what)
+
+
+def _which(blobs: BlobStore, blob: HeldBlob) -> tuple[int, int] | None:
+    """Which file it is now; None: there is none, or it cannot be opened."""
+    try:
+        with blobs.open(blob.digest) as file:
+            there = os.fstat(file.fileno())
+    except (BlobNotFoundError, OSError):
         return None
-    # Fetched again since, perhaps; then it is there.
-    return inspect(blobs, blob)
+    return there.st_ino, there.st_mtime_ns
 
 
 def _put_aside(

@@ -94,10 +94,16 @@ class Publisher:
         is alone looks who was right.
         """
         repo, oids = record.repo, [record.commit.oid]
-        self.records.hide(repo, oids)
-        with suppress(HubsyncError):  # a catalog that cannot be asked
+        with suppress(HubsyncError):  # a catalog that cannot be asked: it stays
             if self._find(record)[1] is not None:
-                self.records.unhide(repo, oids)
+                return
+            self.records.hide(repo, oids)
+            is_unpublished = False
+            try:
+                is_unpublished = self._find(record)[1] is None
+            finally:
+                if not is_unpublished:
+                    self.records.unhide(repo, oids)
 
     def _find(self, record: Publication) -> tuple[RepoRow | None, SnapshotRow | None]:
         row = self.catalog.find_repo(record.repo)

@@ -297,12 +297,13 @@ def settle_forgotten(
 
 
 def _settle_hidden(catalog: Catalog, records: Records) -> None:
-    known = set(catalog.commit_names())
-    for folder in list(records.folders()):
+    for folder in [one for one in records.folders() if one.hidden]:
         repo = folder.repo
         if isinstance(repo, RecordDamagedError):
             continue  # whose they are has to be known first
-        kind = (repo.repo.upstream, repo.repo.repo_type)
-        gone = [oid for oid in folder.hidden if (*kind, oid) not in known]
-        records.unhide(repo.repo, [oid for oid in folder.hidden if oid not in gone])
+        row = catalog.find_repo(repo.repo)
+        snapshots = [] if row is None else catalog.snapshots(row)
+        known = {one.commit.oid for one in snapshots}
+        records.unhide(repo.repo, [oid for oid in folder.hidden if oid in known])
+        gone = [oid for oid in folder.hidden if oid not in known]
         records.drop_hidden(repo.repo, gone)

@@ -38,7 +38,9 @@ async def copy_body(
     landing = Landing(run, ingest, start, advanced)
     size = stop - start
     is_small = size <= min(INLINE_BYTES, run.options.block_bytes)
-    if not is_small and can_take_over(reply.response, size):
+    # With a limit there is nothing to gain, and a connection that has to wait.
+    is_direct = not (is_small or run.limiter.is_limiting)
+    if is_direct and can_take_over(reply.response, size, run.buffers.least_bytes):
         await DirectBody(run, reply, landing, size).copy()
     else:
         inline = ingest.want.size_bytes <= INLINE_BYTES
@@ -52,7 +54,6 @@ class DirectBody:
         self._run, self._reply, self._landing = run, reply, landing
         self._size = size
         self._clock = asyncio.get_running_loop().time
-        self._held_back_s = 0.0  # by our own limit, since the last look
         self._writing: asyncio.Task[None] | None = None  # the block before
         # Decrypting keeps the loop busy: there, threads write.
         self._is_plain = reply.response.url.scheme == "http"
@@ -75,9 +76,10 @@ class DirectBody:
         try:
             await self._write_first(first, at)
             while (block := await direct.wait()) is not None:
-                self._held_back_s += await self._run.limiter.take(len(block))
                 await self._written()
                 direct.go_on(self._write_aside(block))
+            await self._written()
+            self._run.buffers.give(direct.stop())
         except OSError as error:
             raise _broken(self._reply, error) from error
         finally:
@@ -89,14 +91,13 @@ class DirectBody:
                 await self._written()
 
     async def _write_first(self, blocks: list[bytes], at: int) -> None:
-        self._held_back_s += await self._run.limiter.take(sum(map(len, blocks)))
         await self._landing.write(blocks, at)
 
     def _consume(self, block: memoryview) -> memoryview | None:
         """Write *block* at once while that takes no time, or have it written."""
         run = self._run
-        if run.limiter.is_limiting:
-            return None
+        if self._landing.has_failed:
+            return None  # why, `_written` or `_write_first` says
         if self._is_plain and run.pace.may_write(self._clock()):
             self._landing.write_now(block)
             return memoryview(block.obj)
@@ -132,9 +133,8 @@ class DirectBody:
             if direct.is_waiting and silent_s >= options.read_timeout_s:
                 direct.fail(TimeoutError(f"not a byte for {silent_s:.0f} s"))
             direct.flush()
-            held_back_s, self._held_back_s = self._held_back_s, 0.0
             try:
-                watch.saw(self._landing.at - seen, held_back_s)
+                watch.saw(self._landing.at - seen)
             except RetryLaterError as error:
                 direct.fail(error)
             seen = self._landing.at

@@ -17,10 +17,18 @@ class Buffers:
         self._block_bytes = block_bytes
         self._free: defaultdict[int, list[memoryview]] = defaultdict(list)
 
+    @property
+    def least_bytes(self) -> int:
+        """How much any of them takes."""
+        return max(self._block_bytes // 2, 1)
+
     def take(self, body_bytes: int) -> memoryview:
-        """One that nobody else has, for a body of *body_bytes*."""
+        """One that nobody else has, for a body of *body_bytes*.
+
+        It is a byte longer than a block: for what may come behind the body.
+        """
         is_large = body_bytes > 4 * self._block_bytes
-        size = self._block_bytes if is_large else max(self._block_bytes // 2, 1)
+        size = (self._block_bytes if is_large else self.least_bytes) + 1
         free = self._free[size]
         return free.pop() if free else memoryview(bytearray(size))
 

@@ -11,6 +11,10 @@ from collections.abc import Callable
 
 import aiohttp
 
+# When the other side closes while we are paused, asyncio's TLS hands out what it
+# has once, as much as one buffer takes, and drops the rest: twice 256 KiB at most.
+TLS_BUFFER_BYTES = 512 * 1024
+
 # Gets what has come; the buffer to go on with, or None: not now, `wait` for it.
 Consume = Callable[[memoryview], memoryview | None]
 
@@ -30,7 +34,8 @@ class Direct(asyncio.BufferedProtocol):
         Args:
             response: the answer; its connection must not be used meanwhile.
             left_bytes: how much of its body is still to come.
-            buffer: where to, at first.
+            buffer: where to, at first; it is full when a byte is left, which is for
+                what may come behind the body.
             consume: what to do with a buffer that is full, or with the last.
         """
         connection = response.connection
@@ -119,7 +124,9 @@ class Direct(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """As `asyncio.BufferedProtocol`: room for the body and one byte more."""
-        return self._buffer[self._have : self._have + self._left_bytes + 1]
+        room = len(self._buffer) - 1 - self._have
+        ends = self._left_bytes <= room
+        return self._buffer[self._have :][: self._left_bytes + 1 if ends else room]
 
     def buffer_updated(self, nbytes: int) -> None:
         """As `asyncio.BufferedProtocol`."""
@@ -132,7 +139,7 @@ class Direct(asyncio.BufferedProtocol):
             self._give_back(is_good=not is_too_much)
             self.flush()
             self._wake()
-        elif self._have == len(self._buffer):
+        elif self._have == len(self._buffer) - 1:
             self.flush()
 
     def eof_received(self) -> None:
@@ -188,13 +195,21 @@ def come_already(response: aiohttp.ClientResponse) -> list[bytes]:
     return found
 
 
-def can_take_over(response: aiohttp.ClientResponse, size_bytes: int) -> bool:
-    """Whether the body is *size_bytes* and nothing else, and not all here yet."""
+def can_take_over(
+    response: aiohttp.ClientResponse, size_bytes: int, buffer_bytes: int
+) -> bool:
+    """Whether the body is *size_bytes* and nothing else, and not all here yet.
+
+    *buffer_bytes*: how much each buffer takes.
+    """
+    is_roomy = response.url.scheme == "http" or buffer_bytes >= TLS_BUFFER_BYTES
     return (
-        response.content_length == size_bytes
+        is_roomy
+        and response.content_length == size_bytes
         and "Transfer-Encoding" not in response.headers
         and "Content-Encoding" not in response.headers
         and response.connection is not None
         and response.connection.transport is not None
+        and not response.connection.transport.is_closing()
         and not response.content.is_eof()
     )

@@ -63,10 +63,6 @@ class Engine:
         self._disk_pool.shutdown(wait=False)
         self._hash_pool.shutdown(wait=False)
 
-    def _block_bytes(self) -> int:
-        most = self._limiter.block_bytes_max
-        return min(self._options.block_bytes, most or self._options.block_bytes)
-
     async def fetch_all(
         self, items: Sequence[Fetch], publish: Publisher
     ) -> FetchReport:
@@ -90,7 +86,7 @@ class Engine:
             disk_pool=self._disk_pool,
             hash_pool=self._hash_pool,
             slots=Slots(connections),
-            buffers=Buffers(self._block_bytes()),
+            buffers=Buffers(self._options.block_bytes),
         )
         run.byte_at = asyncio.get_running_loop().time()
         groups = Groups(publish, self._progress, open_max=2 * self._files)

@@ -26,11 +26,6 @@ class RateLimiter:
         return self._rate is not None
 
     @property
-    def block_bytes_max(self) -> int | None:
-        """What comes in larger blocks comes by fits and starts; None: no ceiling."""
-        return None if self._rate is None else max(self._rate // 16, BLOCK_BYTES_MIN)
-
-    @property
     def quiet_until(self) -> float:
         """Loop time until which silence is our own doing."""
         return self._free_at

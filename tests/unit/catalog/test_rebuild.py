@@ -12,7 +12,11 @@ import pytest
 
 from hubsync.catalog import schema
 from hubsync.catalog.catalog import Catalog, sqlite_url
-from hubsync.catalog.errors import IdentityChangedError, NotWholeError
+from hubsync.catalog.errors import (
+    CatalogError,
+    IdentityChangedError,
+    NotWholeError,
+)
 from hubsync.catalog.rows import Publication, Published
 from hubsync.model.digest import Descriptor
 from hubsync.model.errors import HubsyncError, IntegrityError
@@ -446,6 +450,42 @@ def test_a_commit_published_while_another_withdraws_its_record_keeps_it(
     assert quick_site.records.holds(repo(), oid(1))
     (folder,) = quick_site.records.folders()
     assert folder.hidden == ()
+
+
+def test_a_record_stays_when_the_catalog_cannot_say_whether_it_is_needed(
+    quick_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may have published the same commit, by the same record."""
+    made = Commit(oid(1), "commit 1", committed_at=WHEN)
+
+    def gone(*_: object) -> None:
+        raise CatalogError("the server went away")
+
+    def publish_elsewhere_then_fail(catalog: Catalog, *_: object) -> None:
+        monkeypatch.undo()
+        catalog.publish(Publication(repo(), None, made, [], [MAIN]))
+        monkeypatch.setattr(Catalog, "find_repo", gone)
+        gone()
+
+    monkeypatch.setattr(Catalog, "publish", publish_elsewhere_then_fail)
+    with pytest.raises(CatalogError, match="went away"):
+        quick_site.publish(1)
+    assert quick_site.records.holds(repo(), oid(1))
+
+
+def test_what_was_forgotten_in_one_repo_does_not_come_back_for_anothers_sake(
+    quick_site: Site,
+) -> None:
+    """Both had the same commit; the forget was killed before its last step."""
+    quick_site.publish(1)
+    quick_site.publish(1, of=repo("org/other"), hub_id="B")
+    quick_site.records.hide(repo(), [oid(1)])
+    row = quick_site.catalog.find_repo(repo())
+    assert row is not None
+    quick_site.catalog.forget(row, None)
+    settle_forgotten(quick_site.catalog, quick_site.records, nullcontext)
+    assert not quick_site.records.holds(repo(), oid(1))
+    assert quick_site.records.holds(repo("org/other"), oid(1))
 
 
 def test_a_lie_about_a_recorded_commit_does_not_get_into_its_record(

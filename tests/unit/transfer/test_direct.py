@@ -1,8 +1,10 @@
 """Taking a connection's bytes past aiohttp, and giving the connection back."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,12 @@ import aiohttp
 import pytest
 
 from hubsync.transfer.buffers import ASIDE_S, SLOW_S, Buffers, Pace
-from hubsync.transfer.direct import Direct, can_take_over, come_already
+from hubsync.transfer.direct import (
+    TLS_BUFFER_BYTES,
+    Direct,
+    can_take_over,
+    come_already,
+)
 
 SIZE = 3_000_000
 BODY = bytes(range(256)) * (SIZE // 256) + b"end"
@@ -86,7 +93,11 @@ Take = Callable[[memoryview], memoryview | None]
 
 
 async def receive(
-    response: aiohttp.ClientResponse, size: int, consume: Take | None = None
+    response: aiohttp.ClientResponse,
+    size: int,
+    consume: Take | None = None,
+    *,
+    block: int = BLOCK,
 ) -> bytes:
     """The body, by `Direct`, with a consumer that is always ready if none is given."""
     found = [*come_already(response)]
@@ -97,12 +108,14 @@ async def receive(
         return memoryview(block.obj)
 
     if left:
-        direct = Direct(response, left, memoryview(bytearray(BLOCK)), consume or keep)
+        direct = Direct(response, left, memoryview(bytearray(block)), consume or keep)
         direct.start()
         try:
-            while (block := await direct.wait()) is not None:
-                found.append(bytes(block))
-                direct.go_on(memoryview(bytearray(BLOCK)))
+            while (come := await direct.wait()) is not None:
+                found.append(bytes(come))
+                for _ in range(50):  # the other side goes on, or away
+                    await asyncio.sleep(0)
+                direct.go_on(memoryview(bytearray(block)))
         finally:
             found.append(bytes(direct.stop()))
     return b"".join(found)
@@ -119,7 +132,7 @@ def test_the_connection_is_good_for_the_next_request(
         ):
             for _ in range(5):
                 async with session.get(server.url, ssl=server.context or True) as one:
-                    assert can_take_over(one, len(BODY))
+                    assert can_take_over(one, len(BODY), TLS_BUFFER_BYTES)
                     assert await receive(one, len(BODY)) == BODY
             assert (server.connections, server.requests) == (1, 5)
 
@@ -140,6 +153,59 @@ def test_who_has_no_room_is_waited_for_and_gets_every_byte_in_order(
                     got = await receive(one, len(BODY), lambda _: None)
                     assert got == BODY
             assert server.connections == 1
+
+    asyncio.run(main())
+
+
+def answer_and_close(
+    listening: socket.socket, context: ssl.SSLContext, gone: threading.Event
+) -> None:
+    with context.wrap_socket(listening.accept()[0], server_side=True) as one:
+        one.recv(65_536)
+        one.sendall(whole(BODY[: 2 * TLS_BUFFER_BYTES]))
+        one.shutdown(socket.SHUT_WR)
+        gone.set()
+        one.recv(1)  # until the other side has closed as well
+
+
+def test_nothing_is_lost_when_the_other_side_closes_while_we_make_room(
+    certificate: tuple[Path, Path],
+) -> None:
+    """asyncio's TLS drops what does not fit into one buffer then."""
+    size = 2 * TLS_BUFFER_BYTES
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(certificate[1], certificate[0])
+    ours = ssl.create_default_context(cafile=str(certificate[1]))
+    gone = threading.Event()
+
+    async def main(port: int) -> bytes:
+        url = f"https://127.0.0.1:{port}/"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, ssl=ours) as one,
+        ):
+            await asyncio.to_thread(gone.wait)
+            block = TLS_BUFFER_BYTES + 1
+            return await receive(one, size, lambda _: None, block=block)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(
+            target=answer_and_close, args=(listening, theirs, gone), daemon=True
+        )
+        server.start()
+        assert asyncio.run(main(listening.getsockname()[1])) == BODY[:size]
+        server.join()
+
+
+def test_small_buffers_are_not_for_tls(certificate: tuple[Path, Path]) -> None:
+    async def main() -> None:
+        async with (
+            serving(whole(), certificate) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.url, ssl=server.context or True) as one,
+        ):
+            assert can_take_over(one, len(BODY), TLS_BUFFER_BYTES)
+            assert not can_take_over(one, len(BODY), TLS_BUFFER_BYTES - 1)
 
     asyncio.run(main())
 
@@ -207,7 +273,12 @@ def test_what_the_consumer_raises_comes_out_where_one_waits(
     asyncio.run(main())
 
 
-def test_bytes_behind_the_body_are_no_part_of_it_and_end_the_connection() -> None:
+@pytest.mark.parametrize("block", [BLOCK, len(BODY) + 1])
+def test_bytes_behind_the_body_are_no_part_of_it_and_end_the_connection(
+    block: int,
+) -> None:
+    """Also where the body ends with a buffer."""
+
     async def main() -> None:
         async with (
             serving(whole(more=b"HTTP/1.1 200 OK\r\n\r\nsmuggled")) as server,
@@ -215,7 +286,7 @@ def test_bytes_behind_the_body_are_no_part_of_it_and_end_the_connection() -> Non
         ):
             for _ in range(3):
                 async with session.get(server.url) as one:
-                    assert await receive(one, len(BODY)) == BODY
+                    assert await receive(one, len(BODY), block=block) == BODY
             assert server.connections == server.requests == 3
 
     asyncio.run(main())
@@ -230,7 +301,7 @@ def test_bodies_that_are_more_than_their_bytes_are_left_to_aiohttp() -> None:
             aiohttp.ClientSession() as session,
             session.get(server.url) as one,
         ):
-            assert not can_take_over(one, 5)
+            assert not can_take_over(one, 5, TLS_BUFFER_BYTES)
 
     asyncio.run(main())
 
@@ -242,8 +313,8 @@ def test_a_length_that_was_not_expected_is_left_to_aiohttp() -> None:
             aiohttp.ClientSession() as session,
             session.get(server.url) as one,
         ):
-            assert can_take_over(one, len(BODY))
-            assert not can_take_over(one, len(BODY) - 1)
+            assert can_take_over(one, len(BODY), TLS_BUFFER_BYTES)
+            assert not can_take_over(one, len(BODY) - 1, TLS_BUFFER_BYTES)
 
     asyncio.run(main())
 
@@ -263,14 +334,14 @@ def test_a_buffer_comes_back_whole() -> None:
     one, other = buffers.take(10 * BLOCK), buffers.take(10 * BLOCK)
     assert one.obj is not other.obj
     buffers.give(one[: BLOCK // 2])
-    assert len(again := buffers.take(10 * BLOCK)) == BLOCK
+    assert len(again := buffers.take(10 * BLOCK)) == BLOCK + 1
     assert again.obj is one.obj
 
 
 def test_small_bodies_get_small_buffers() -> None:
     buffers = Buffers(BLOCK)
     one = buffers.take(BLOCK)
-    assert len(one) == BLOCK // 2
+    assert len(one) == buffers.least_bytes + 1
     buffers.give(one)
     assert buffers.take(10 * BLOCK).obj is not one.obj
     assert buffers.take(BLOCK).obj is one.obj
