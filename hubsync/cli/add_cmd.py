@@ -13,7 +13,7 @@ from hubsync.cli.output import in_events, print_json, say
 from hubsync.cli.progress import progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
-from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_revision
+from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_branch
 from hubsync.model.units import format_size
 from hubsync.sync.add import AddRequest, AddResult, add_folder
 from hubsync.sync.pull import lay_out
@@ -78,7 +78,7 @@ def command(
         )
     if arg.revision is not None:
         raise click.UsageError("name the branch with --branch, not after '@'")
-    check_revision(branch)
+    check_branch(branch)
     request = AddRequest(
         folder=folder,
         repo=arg.on(LOCAL_UPSTREAM),

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import click
 
-from hubsync.catalog.rows import SnapshotRow
+from hubsync.catalog.rows import RepoRow, SnapshotRow
+from hubsync.cli.add_cmd import LOCAL_UPSTREAM
 from hubsync.cli.common import (
     Common,
     common_options,
@@ -175,7 +176,12 @@ def _print_damage(common: Common, damage: Damage, *, repaired: bool) -> None:
     for file in files:
         say(f"    {file}")
     if not repaired:
-        for place in sorted(
-            {f"{row.repo}@{snap.commit.oid[:10]}" for row, snap, _ in damage.files}
-        ):
-            say(f"    fetch it again with: hubsync pull {place}")
+        for remedy in sorted({_remedy(row, snap) for row, snap, _ in damage.files}):
+            say(f"    {remedy}")
+
+
+def _remedy(row: RepoRow, snapshot: SnapshotRow) -> str:
+    if row.repo.upstream == LOCAL_UPSTREAM:
+        return f"add it again: hubsync add DIR {row.repo.name}"
+    place = f"{row.repo}@{snapshot.commit.oid[:10]}"
+    return f"fetch it again with: hubsync pull {place}"

@@ -39,6 +39,24 @@ def check_revision(text: str) -> str:
     return text
 
 
+def check_branch(name: str) -> str:
+    """Return *name* if a branch may be called so.
+
+    Raises:
+        InvalidRevisionError: by git's rules for ref names.
+        UsageError: asked for by it, one would get something else.
+    """
+    check_revision(name)
+    is_like_commit = is_commit(canonical(name)) or may_be_short_commit(name.lower())
+    if is_like_commit or name.startswith("refs/"):
+        what = "a commit" if is_like_commit else "a full ref"
+        raise UsageError(
+            f"{name!r} looks like {what}: no branch may be called so",
+            hint="Name it otherwise, for example main or v1.",
+        )
+    return name
+
+
 def is_commit(revision: str) -> bool:
     """Whether *revision* is a full commit id (clients test the same pattern)."""
     return bool(_COMMIT.fullmatch(revision))

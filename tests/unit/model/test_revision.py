@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubsync.model.errors import ExitCode
+from hubsync.model.errors import ExitCode, UsageError
 from hubsync.model.revision import (
     InvalidRevisionError,
     RefName,
+    check_branch,
     check_revision,
     is_commit,
     may_be_short_commit,
@@ -143,3 +144,16 @@ def test_branch_and_tag_of_one_name_are_two_refs() -> None:
 def test_commits_are_told_from_names(text: str, full: bool, short: bool) -> None:
     assert is_commit(text) is full
     assert may_be_short_commit(text) is short
+
+
+@pytest.mark.parametrize("name", ["main", "v1", "a/b", "deadbee-x", "refs", "abcdef"])
+def test_what_a_branch_may_be_called(name: str) -> None:
+    assert check_branch(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["refs/pr/1", "refs/heads/main", "30d67a70", "A" * 40, "0" * 7]
+)
+def test_a_branch_is_not_called_like_something_else(name: str) -> None:
+    with pytest.raises(UsageError, match="looks like"):
+        check_branch(name)
