@@ -22,8 +22,12 @@ def forget(
     The view goes first: whoever is killed in between repeats the command, which
     the rows still allow.  Hold the views' lock alone: a pull that is laying the
     snapshot out would else put it back, and nobody would take it away again.
-    One that has yet to lay it out finds its rows gone, and says so.
+    One that has yet to lay it out finds its rows gone, and says so.  While we
+    waited for the lock, another may have forgotten it, and a pull have brought it
+    in again: that is not what was to be forgotten.
     """
+    if not _is_still_there(catalog, row, snapshot):
+        return Forgotten(row, (), (), whole_repo=snapshot is None)
     commits = [] if snapshot is None else [snapshot.commit.oid]
     refs = [one.name for one in catalog.refs(row) if one.commit in commits]
     whole_repo = snapshot is None or len(catalog.snapshots(row)) == 1
@@ -46,6 +50,15 @@ def forget(
             if other.repo.upstream != row.repo.upstream:
                 _lay_out_whole(catalog, views, other)
     return forgotten
+
+
+def _is_still_there(
+    catalog: Catalog, row: RepoRow, snapshot: SnapshotRow | None
+) -> bool:
+    now = catalog.find_repo(row.repo)
+    if now is None or now.id != row.id:
+        return False
+    return snapshot is None or snapshot.id in {one.id for one in catalog.snapshots(row)}
 
 
 def _forget_records(

@@ -120,7 +120,8 @@ class PooledFetcher:
         self, items: Sequence[Fetch], publish: Publisher
     ) -> FetchReport:
         for item in items:
-            self.open.append(self._fetch(item, publish))
+            ingest = self._fetch(item, publish)  # which may begin a new group
+            self.open.append(ingest)
             if self.chance.random() < 0.4:
                 self._flush(publish)
         self._flush(publish)

@@ -473,6 +473,26 @@ def test_a_record_stays_when_the_catalog_cannot_say_whether_it_is_needed(
     assert quick_site.records.holds(repo(), oid(1))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_came_in_again_while_a_forget_waited_is_not_forgotten(
+    quick_site: Site, *, whole: bool
+) -> None:
+    """Two forgot the same, and a pull came between them."""
+    if not whole:
+        quick_site.publish(2)
+    first = quick_site.publish(1)
+    quick_site.forget(repo(), 1)
+    quick_site.publish(1)
+    done = forget(
+        quick_site.catalog, quick_site.records, [], first.repo, first.snapshot
+    )
+    assert done.commits == ()
+    assert quick_site.records.holds(repo(), oid(1))
+    row = quick_site.catalog.find_repo(repo())
+    assert row is not None
+    assert quick_site.catalog.resolve(row, oid(1)) is not None
+
+
 def test_what_was_forgotten_in_one_repo_does_not_come_back_for_anothers_sake(
     quick_site: Site,
 ) -> None:
