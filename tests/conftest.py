@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,11 @@ settings.register_profile(
     "hubsync", deadline=None, derandomize=NIGHTLY not in os.environ
 )
 settings.load_profile("hubsync")
+
+# Whoever runs the tests in the background of a script has it ignored, and so would
+# the commands that are to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Read when huggingface_hub is imported: a test must never meet a stored login,
 # nor the cache of whoever runs it.
