@@ -40,7 +40,7 @@ async def copy_body(
     is_small = size <= min(INLINE_BYTES, run.options.block_bytes)
     # With a limit there is nothing to gain, and a connection that has to wait.
     is_direct = not (is_small or run.limiter.is_limiting)
-    if is_direct and can_take_over(reply.response, size, run.buffers.least_bytes):
+    if is_direct and can_take_over(reply.response, size, run.buffers.block_bytes):
         await DirectBody(run, reply, landing, size).copy()
     else:
         inline = ingest.want.size_bytes <= INLINE_BYTES
@@ -69,7 +69,7 @@ class DirectBody:
             await self._write_first(first, at)
 
     async def _receive(self, left: int, first: list[bytes], at: int) -> None:
-        buffer = self._run.buffers.take(self._size)
+        buffer = self._run.buffers.take()
         direct = Direct(self._reply.response, left, buffer, self._consume)
         direct.start()
         ticks = asyncio.create_task(self._tick(direct))
@@ -111,7 +111,7 @@ class DirectBody:
         """Have *block* written; the buffer to go on with meanwhile."""
         at = self._landing.claim(len(block))
         self._writing = asyncio.create_task(self._write(block, at))
-        return self._run.buffers.take(self._size)
+        return self._run.buffers.take()
 
     async def _write(self, block: memoryview, at: int) -> None:
         await self._landing.write([block], at)

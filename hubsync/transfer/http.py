@@ -132,7 +132,7 @@ def _client(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,  # see `Proxies`
-        read_bufsize=options.block_bytes // 4,
+        read_bufsize=options.block_bytes // 2,
         max_line_size=_FIELD_BYTES_MAX,
         max_field_size=_FIELD_BYTES_MAX,
         timeout=aiohttp.ClientTimeout(

@@ -22,7 +22,7 @@ class TransferOptions:
     backoff_max_s: float = 30.0
     rate_limit_wait_max_s: float = 330.0  # the Hub's windows are 5 minutes
     redirects_max: int = 10
-    block_bytes: int = MIB  # handed to the disk at once
+    block_bytes: int = MIB // 2  # handed to the disk at once
     stall_timeout_s: float = 600.0  # no byte of any file for this long: give up
     checkpoint_bytes: int = 256 * MIB  # of a large file, between two syncs
     checkpoint_s: float = 10.0

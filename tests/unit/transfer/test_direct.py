@@ -331,17 +331,8 @@ def test_a_slow_disk_is_written_to_aside_for_a_while() -> None:
 
 def test_a_buffer_comes_back_whole() -> None:
     buffers = Buffers(BLOCK)
-    one, other = buffers.take(10 * BLOCK), buffers.take(10 * BLOCK)
+    one, other = buffers.take(), buffers.take()
     assert one.obj is not other.obj
     buffers.give(one[: BLOCK // 2])
-    assert len(again := buffers.take(10 * BLOCK)) == BLOCK + 1
+    assert len(again := buffers.take()) == BLOCK + 1
     assert again.obj is one.obj
-
-
-def test_small_bodies_get_small_buffers() -> None:
-    buffers = Buffers(BLOCK)
-    one = buffers.take(BLOCK)
-    assert len(one) == buffers.least_bytes + 1
-    buffers.give(one)
-    assert buffers.take(10 * BLOCK).obj is not one.obj
-    assert buffers.take(BLOCK).obj is one.obj
