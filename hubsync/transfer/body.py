@@ -41,7 +41,7 @@ async def copy_body(
     # With a limit there is nothing to gain, and a connection that has to wait.
     is_direct = not (is_small or run.limiter.is_limiting)
     if is_direct and can_take_over(reply.response, size, run.buffers.block_bytes):
-        await DirectBody(run, reply, landing, size).copy()
+        await DirectBody(run, reply, landing).copy(size)
     else:
         inline = ingest.want.size_bytes <= INLINE_BYTES
         await GatheredBody(run, reply, landing, inline=inline).copy(stop)
@@ -50,19 +50,18 @@ async def copy_body(
 class DirectBody:
     """A body of known length: from the socket into buffers, and into the file."""
 
-    def __init__(self, run: Run, reply: Reply, landing: Landing, size: int) -> None:
+    def __init__(self, run: Run, reply: Reply, landing: Landing) -> None:
         self._run, self._reply, self._landing = run, reply, landing
-        self._size = size
         self._clock = asyncio.get_running_loop().time
         self._writing: asyncio.Task[None] | None = None  # the block before
         # Decrypting keeps the loop busy: there, threads write.
         self._is_plain = reply.response.url.scheme == "http"
 
-    async def copy(self) -> None:
-        """As `copy_body`."""
+    async def copy(self, size: int) -> None:
+        """As `copy_body`: *size* bytes."""
         first = self._come_already()
         at = self._landing.claim(sum(map(len, first)))
-        if left := self._size - (self._landing.at - at):
+        if left := size - (self._landing.at - at):
             # Not an await in between: what comes must not come to aiohttp.
             await self._receive(left, first, at)
         else:

@@ -9,7 +9,6 @@ from hubsync.transfer.options import TransferOptions
 from hubsync.wire.hf import parse_rate_limit, parse_wait_s
 
 _TOO_MANY = 429
-BLOCK_BYTES_MIN = 16 * 1024
 JITTER_S = 0.25  # so that those who waited do not all come in one moment
 
 
