@@ -50,6 +50,15 @@ class Ingest(Protocol):
             NoRoomError: the disk, its inodes or the reserve is used up.
         """
 
+    def write_from(self, pipe: int, size_bytes: int, at: int) -> None:
+        """Write *at* an offset what a pipe, a descriptor, holds: *size_bytes*.
+
+        Nothing else may be in it.  After an error some of them may still be.
+
+        Raises:
+            BlobCorruptError, NoRoomError: as `write`.
+        """
+
     def hash_ahead(self, bytes_max: int) -> int:
         """Hash at most *bytes_max* of what is there without a gap; how many were.
 

@@ -1,5 +1,6 @@
 """What the workers do: what pulls, `forget` and `gc` do, without a network."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -220,10 +221,25 @@ class Writer:
         if self.chance.random() < 0.5:  # noqa: PLR2004 - half come in order
             self.chance.shuffle(blocks)
         for at, end in blocks[: round(len(blocks) * share)]:
-            ingest.write(memoryview(data)[at:end], at)
+            block = memoryview(data)[at:end]
+            if hasattr(os, "splice") and self.chance.random() < 0.5:  # noqa: PLR2004
+                _write_by_pipe(ingest, block, at)
+            else:
+                ingest.write(block, at)
             if not self.chance.randrange(CHECKPOINT_EVERY):
                 ingest.checkpoint()
             ingest.hash_ahead(BLOCK_BYTES_MAX)
+
+
+def _write_by_pipe(ingest: Ingest, block: memoryview, at: int) -> None:
+    """As a transfer does that leaves it to the kernel to move the bytes."""
+    out, into = os.pipe()
+    try:
+        assert os.write(into, block) == len(block), "a pipe takes 64 KiB"
+        ingest.write_from(out, len(block), at)
+    finally:
+        os.close(out)
+        os.close(into)
 
 
 def _held(one: Ingest | HeldBlob) -> HeldBlob:

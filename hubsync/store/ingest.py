@@ -1,10 +1,9 @@
 """One unfinished blob."""
 
-import errno
 import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from hubsync.model.digest import Descriptor
@@ -19,11 +18,11 @@ from hubsync.store.journal import Journal, journal_of, read_journal
 from hubsync.store.lock import is_still, open_locked, open_locked_now
 from hubsync.store.room import Room
 from hubsync.store.shelf import Shelf
+from hubsync.store.writing import move_all, write_all
 
 ROOM_CHECK_BYTES = 64 * MIB
 HASH_INLINE_BYTES = 8 * MIB  # smaller blobs are hashed as they are written
 BLOB_MODE = 0o444
-_ZEROS = bytes(MIB)
 
 
 class LocalIngest:
@@ -143,6 +142,18 @@ class LocalIngest:
             self._note(start, start + size)
             if at is None or self._want.size_bytes <= HASH_INLINE_BYTES:
                 self._hash_inline(blocks, start)
+
+    def write_from(self, pipe: int, size_bytes: int, at: int) -> None:
+        """As `Ingest.write_from`."""
+        stop = at + size_bytes
+        with self._file.use() as fd:
+            if stop > self._want.size_bytes:
+                raise self.reject("more bytes than that", stop)
+            self._check_room(size_bytes)
+            self._prepare(fd, at)
+            with self._kept_or_discarded():
+                move_all(pipe, fd, at, size_bytes)
+            self._note(at, stop)
 
     def hash_ahead(self, bytes_max: int) -> int:
         """As `Ingest.hash_ahead`."""
@@ -316,19 +327,14 @@ class LocalIngest:
                     self._journal.note(start, stop)
 
     def _pwrite(self, fd: int, blocks: Sequence[Block], start: int) -> None:
-        left = [memoryview(one) for one in blocks if len(one)]
-        at = start
+        with self._kept_or_discarded():
+            write_all(fd, blocks, start, holes=self._journal is not None)
+
+    @contextmanager
+    def _kept_or_discarded(self) -> Iterator[None]:
+        """Explain what went wrong with a write, and keep what may be kept."""
         try:
-            while left:
-                if self._journal is not None and _is_hole(fd, left[0], at):
-                    written = len(left[0])
-                else:
-                    written = _pwrite(fd, left, at)
-                at += written
-                while left and written >= len(left[0]):
-                    written -= len(left.pop(0))
-                if written:
-                    left[0] = left[0][written:]
+            yield
         except OSError as error:
             why = explain(error, self._path)
             if not is_out_of_room(error):
@@ -378,23 +384,3 @@ class LocalIngest:
                 return
             self._unchecked = 0
         self._room.check()
-
-
-def _pwrite(fd: int, blocks: Sequence[memoryview], at: int) -> int:
-    if len(blocks) == 1:
-        return os.pwrite(fd, blocks[0], at)
-    return os.pwritev(fd, blocks, at)
-
-
-def _is_hole(fd: int, block: memoryview, at: int) -> bool:
-    """Whether *block* is zeros where the file has never been written."""
-    if block[0] or block[-1] or block != _ZEROS[: len(block)]:
-        return False
-    try:
-        return os.lseek(fd, at, os.SEEK_DATA) >= at + len(block)
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # no data from here to the end
-            return True
-        if error.errno == errno.EINVAL:  # this file system does not tell
-            return False
-        raise

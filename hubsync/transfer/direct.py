@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import aiohttp
 
+from hubsync.transfer.taken import Taken
+
 # When the other side closes while we are paused, asyncio's TLS hands out what it
 # has once, as much as one buffer takes, and drops the rest: twice 256 KiB at most.
 TLS_BUFFER_BYTES = 512 * 1024
@@ -19,7 +21,7 @@ TLS_BUFFER_BYTES = 512 * 1024
 Consume = Callable[[memoryview], memoryview | None]
 
 
-class Direct(asyncio.BufferedProtocol):
+class Direct(Taken, asyncio.BufferedProtocol):
     """Fills buffers, one after another, until all bytes of a body have come."""
 
     def __init__(
@@ -29,41 +31,19 @@ class Direct(asyncio.BufferedProtocol):
         buffer: memoryview,
         consume: Consume,
     ) -> None:
-        """`can_take_over` says whether this is possible.
+        """As `Taken`.
 
         Args:
-            response: the answer; its connection must not be used meanwhile.
+            response: the answer.
             left_bytes: how much of its body is still to come.
             buffer: where to, at first; it is full when a byte is left, which is for
-                what may come behind the body.
+                what may come behind the body.  Over TLS it must take at least
+                `TLS_BUFFER_BYTES`.
             consume: what to do with a buffer that is full, or with the last.
         """
-        connection = response.connection
-        assert connection is not None, "there is something to come"
-        assert connection.protocol is not None
-        assert connection.transport is not None
-        self._response, self._left_bytes = response, left_bytes
-        self._transport, self._former = connection.transport, connection.protocol
+        super().__init__(response, left_bytes)
         self._buffer, self._have = buffer, 0
         self._consume = consume
-        self._clock = asyncio.get_running_loop().time
-        self._error: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self.byte_at = self._clock()  # loop time of the last byte, or of our start
-        self._is_ours = False  # whether the connection's bytes come to us
-        self._is_paused = False  # what has come waits to be dealt with
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it is for the other side to go on."""
-        return self._is_ours and not self._is_paused
-
-    def start(self) -> None:
-        """Take what comes from now on."""
-        self._former.pause_reading()  # which also ends its own time limit
-        self._transport.set_protocol(self)
-        self._is_ours = True
-        self._transport.resume_reading()
 
     async def wait(self) -> memoryview | None:
         """What was not consumed, or None: all has come and was consumed.
@@ -74,24 +54,12 @@ class Direct(asyncio.BufferedProtocol):
             OSError: the connection broke.
             BaseException: whatever `consume` raised.
         """
-        while self._error is None:
-            if self._is_paused:
-                return self._buffer[: self._have]
-            if not self._left_bytes:
-                return None
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        raise self._error
+        return self._buffer[: self._have] if await self._until_paused() else None
 
     def go_on(self, buffer: memoryview) -> None:
         """What `wait` returned is in good hands; receive into *buffer*."""
-        self._buffer, self._have, self._is_paused = buffer, 0, False
-        self.byte_at = self._clock()
-        if self._is_ours:
-            self._transport.resume_reading()
+        self._buffer, self._have = buffer, 0
+        self._resume()
 
     def flush(self) -> None:
         """Have consumed what has come, though the buffer is not full."""
@@ -101,24 +69,17 @@ class Direct(asyncio.BufferedProtocol):
             following = self._consume(self._buffer[: self._have])
         except BaseException as error:  # noqa: BLE001 - `wait` raises it
             self._have = 0  # as much of it as could be consumed is
-            self._fail(error)
+            self.fail(error)
             return
         if following is not None:
             self._buffer, self._have = following, 0
             return
-        self._is_paused = True
-        if self._is_ours:
-            self._transport.pause_reading()
-        self._wake()
-
-    def fail(self, error: BaseException) -> None:
-        """Give up: `wait` raises *error* once what has come is dealt with."""
-        self._fail(error)
+        self._pause()
 
     def stop(self) -> memoryview:
         """Receive no more; what has come and nobody has consumed."""
         if self._is_ours:
-            self._transport.pause_reading()
+            self._deafen()
         rest, self._have = self._buffer[: self._have], 0
         return rest
 
@@ -134,7 +95,7 @@ class Direct(asyncio.BufferedProtocol):
         nbytes -= is_too_much
         self._have += nbytes
         self._left_bytes -= nbytes
-        self.byte_at = self._clock()
+        self.byte_at = self._loop.time()
         if not self._left_bytes:
             self._give_back(is_good=not is_too_much)
             self.flush()
@@ -144,72 +105,4 @@ class Direct(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """As `asyncio.BufferedProtocol`: the other side has no more to say."""
-        self._fail(ConnectionError("the connection was closed"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """As `asyncio.BufferedProtocol`."""
-        self._is_ours = False
-        self._former.connection_lost(exc)
-        self._fail(exc or ConnectionError("the connection was closed"))
-
-    def pause_writing(self) -> None:
-        """As `asyncio.BufferedProtocol`: our request is small and gone."""
-
-    def resume_writing(self) -> None:
-        """As `asyncio.BufferedProtocol`."""
-
-    def _give_back(self, *, is_good: bool) -> None:
-        """Let aiohttp use the connection for another request, if it *is_good*.
-
-        Its parser waits for a body that it never saw; each request has a new one.
-        """
-        self._is_ours = False
-        self._transport.set_protocol(self._former)
-        if not is_good:  # what else comes would be taken for the next answer
-            self._former.force_close()
-        self._former.resume_reading()
-        self._response.content.feed_eof()
-
-    def _fail(self, error: BaseException) -> None:
-        if self._error is None:
-            self._error = error
-        if self._is_ours:
-            self._transport.pause_reading()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-def come_already(response: aiohttp.ClientResponse) -> list[bytes]:
-    """What of the body came along with the headers.
-
-    Raises:
-        aiohttp.ClientError: the connection broke.
-    """
-    found = []
-    # Reading makes room, and then a parser that was stopped may give more.
-    while block := response.content.read_nowait():
-        found.append(block)
-    return found
-
-
-def can_take_over(
-    response: aiohttp.ClientResponse, size_bytes: int, buffer_bytes: int
-) -> bool:
-    """Whether the body is *size_bytes* and nothing else, and not all here yet.
-
-    *buffer_bytes*: how much each buffer takes.
-    """
-    is_roomy = response.url.scheme == "http" or buffer_bytes >= TLS_BUFFER_BYTES
-    return (
-        is_roomy
-        and response.content_length == size_bytes
-        and "Transfer-Encoding" not in response.headers
-        and "Content-Encoding" not in response.headers
-        and response.connection is not None
-        and response.connection.transport is not None
-        and not response.connection.transport.is_closing()
-        and not response.content.is_eof()
-    )
+        self.fail(ConnectionError("the connection was closed"))

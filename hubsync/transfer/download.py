@@ -10,10 +10,11 @@ from hubsync.model.spans import Span
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import UnavailableError
-from hubsync.transfer.body import LongBodyError, copy_body
+from hubsync.transfer.body import copy_body
 from hubsync.transfer.errors import (
     ContradictionError,
     ExpiredError,
+    LongBodyError,
     RetryLaterError,
     StartOverError,
 )

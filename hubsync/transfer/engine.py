@@ -43,9 +43,9 @@ class Engine:
     ) -> None:
         self._blobs, self._options, self._progress = blobs, options, progress
         self._limiter = RateLimiter(options.rate_bytes_per_s)
-        # Each connection may need an open file for its ingest, and one may wait
-        # to be published.
-        self._files = max((_open_files_max() - _FILES_KEPT_FREE) // 3, 2)
+        # Each connection may need an open file for its ingest, one may wait to be
+        # published, and the body of a large file takes two more.
+        self._files = max((_open_files_max() - _FILES_KEPT_FREE) // 5, 2)
 
     async def __aenter__(self) -> Self:
         self._session = Session(self._options)
@@ -111,6 +111,7 @@ class Engine:
                 await publishing
             finally:
                 groups.abandon()
+                run.pipes.close()
         try:
             fetching.result()
         except BaseExceptionGroup as errors:

@@ -27,3 +27,14 @@ class StartOverError(Exception):
 
 class ContradictionError(Exception):
     """An answer that cannot be of the file that was asked for."""
+
+
+class LongBodyError(Exception):
+    """More bytes came than the file, or the part of it, has."""
+
+
+def broken(host: str, error: Exception) -> RetryLaterError:
+    """What to raise when the connection to *host* broke off."""
+    return RetryLaterError(
+        f"the connection to {host} broke: {str(error) or type(error).__name__}"
+    )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from hubsync.ports.blobs import Block, Ingest
+from hubsync.transfer.pipes import Piped
 from hubsync.transfer.run import Run
 
 
@@ -42,6 +43,18 @@ class Landing:
         self._put(blocks, at)
         self._advanced(sum(map(len, blocks)))
 
+    def move_now(self, piped: Piped) -> None:
+        """As `write_now`, of what is in a pipe."""
+        began = self._clock()
+        self._drain(piped, self.claim(len(piped)))
+        self._run.pace.wrote(began, self._clock())
+        self._advanced(len(piped))
+
+    async def move(self, piped: Piped, at: int) -> None:
+        """As `write`, of what is in a pipe and belongs *at*."""
+        await self._run.disk(lambda: self._drain(piped, at))
+        self._advanced(len(piped))
+
     async def write(self, blocks: Sequence[Block], at: int) -> None:
         """Write in a thread *blocks* that belong *at*."""
         if blocks:
@@ -54,3 +67,12 @@ class Landing:
         except BaseException:
             self.has_failed = True
             raise
+
+    def _drain(self, piped: Piped, at: int) -> None:
+        try:
+            self._ingest.write_from(piped.pipe.out, len(piped), at)
+        except BaseException:
+            self.has_failed = True
+            piped.pipe.close()  # nobody knows what is left in it
+            raise
+        self._run.pipes.give(piped.pipe)

@@ -14,6 +14,7 @@ from hubsync.transfer.errors import RetryLaterError
 from hubsync.transfer.http import Courier
 from hubsync.transfer.limiter import RateLimiter
 from hubsync.transfer.options import TransferOptions
+from hubsync.transfer.pipes import Pipes
 from hubsync.transfer.slots import Slots
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Run:
     slots: Slots
     buffers: Buffers
     pace: Pace = field(default_factory=Pace)
+    pipes: Pipes = field(default_factory=Pipes)
     bytes_fetched: int = 0
     bytes_resumed: int = 0
     retries: int = 0

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MUTATING = (
-    *("openat", "write", "pwrite64", "pwritev", "fsync", "fdatasync", "syncfs"),
+    *(
+        "openat",
+        "write",
+        "pwrite64",
+        "pwritev",
+        "splice",
+        "fsync",
+        "fdatasync",
+        "syncfs",
+    ),
     *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
     *("unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "ftruncate", "fchmod"),
 )

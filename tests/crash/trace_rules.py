@@ -8,7 +8,7 @@ from hubsync.selftest.checks import Violation
 from tests.crash.trace import Call
 
 _SYNCS = ("fsync", "fdatasync", "syncfs")
-_WRITES = ("write", "pwrite64", "pwritev", "ftruncate")
+_WRITES = ("write", "pwrite64", "pwritev", "splice", "ftruncate")
 _RENAMES = ("rename", "renameat", "renameat2")
 # After an error of one of these the thing it hit may not be acknowledged, and
 # what an operation acknowledges is all that it did.
@@ -58,7 +58,7 @@ class _Order:
 
     def note(self, call: Call) -> Iterator[Violation]:
         if call.name in _WRITES:
-            self.dirty.add(call.paths[0])
+            self.dirty.add(call.paths[-1])  # of a splice: where to
         elif call.name == "syncfs":
             self.dirty.clear()
             self.unsynced.clear()

@@ -5,41 +5,18 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from hubsync.transfer.buffers import ASIDE_S, SLOW_S, Buffers, Pace
-from hubsync.transfer.direct import (
-    TLS_BUFFER_BYTES,
-    Direct,
-    can_take_over,
-    come_already,
-)
+from hubsync.transfer.direct import TLS_BUFFER_BYTES, Direct
+from hubsync.transfer.taken import can_take_over, come_already
+from tests.unit.transfer.wire import BODY, serving, whole
 
-SIZE = 3_000_000
-BODY = bytes(range(256)) * (SIZE // 256) + b"end"
 BLOCK = 65_536
-
-
-@dataclass
-class Server:
-    """Answers each request with what *answer* makes of the head; counts callers."""
-
-    url: str
-    context: ssl.SSLContext | None = None
-    connections: int = 0
-    requests: int = 0
-    go: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-def whole(body: bytes = BODY, more: bytes = b"") -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body + more
 
 
 @pytest.fixture(scope="session")
@@ -50,43 +27,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     made += " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(["openssl", *made.split()], check=True, capture_output=True)
     return key, cert
-
-
-@asynccontextmanager
-async def serving(
-    answer: bytes,
-    certificate: tuple[Path, Path] | None = None,
-    *,
-    then_close: bool = False,
-) -> AsyncIterator[Server]:
-    async def handle(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        server.connections += 1
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                server.requests += 1
-                writer.write(answer)
-                await writer.drain()
-                if then_close:
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    theirs = None
-    if certificate:
-        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        theirs.load_cert_chain(certificate[1], certificate[0])
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=theirs)
-    port = listening.sockets[0].getsockname()[1]
-    server = Server(f"{'https' if theirs else 'http'}://127.0.0.1:{port}/")
-    if certificate:
-        server.context = ssl.create_default_context(cafile=str(certificate[1]))
-    async with listening:
-        yield server
 
 
 Take = Callable[[memoryview], memoryview | None]
@@ -132,7 +72,7 @@ def test_the_connection_is_good_for_the_next_request(
         ):
             for _ in range(5):
                 async with session.get(server.url, ssl=server.context or True) as one:
-                    assert can_take_over(one, len(BODY), TLS_BUFFER_BYTES)
+                    assert can_take_over(one, len(BODY))
                     assert await receive(one, len(BODY)) == BODY
             assert (server.connections, server.requests) == (1, 5)
 
@@ -195,19 +135,6 @@ def test_nothing_is_lost_when_the_other_side_closes_while_we_make_room(
         server.start()
         assert asyncio.run(main(listening.getsockname()[1])) == BODY[:size]
         server.join()
-
-
-def test_small_buffers_are_not_for_tls(certificate: tuple[Path, Path]) -> None:
-    async def main() -> None:
-        async with (
-            serving(whole(), certificate) as server,
-            aiohttp.ClientSession() as session,
-            session.get(server.url, ssl=server.context or True) as one,
-        ):
-            assert can_take_over(one, len(BODY), TLS_BUFFER_BYTES)
-            assert not can_take_over(one, len(BODY), TLS_BUFFER_BYTES - 1)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize("is_tls", [False, True])
@@ -301,7 +228,7 @@ def test_bodies_that_are_more_than_their_bytes_are_left_to_aiohttp() -> None:
             aiohttp.ClientSession() as session,
             session.get(server.url) as one,
         ):
-            assert not can_take_over(one, 5, TLS_BUFFER_BYTES)
+            assert not can_take_over(one, 5)
 
     asyncio.run(main())
 
@@ -313,8 +240,8 @@ def test_a_length_that_was_not_expected_is_left_to_aiohttp() -> None:
             aiohttp.ClientSession() as session,
             session.get(server.url) as one,
         ):
-            assert can_take_over(one, len(BODY), TLS_BUFFER_BYTES)
-            assert not can_take_over(one, len(BODY) - 1, TLS_BUFFER_BYTES)
+            assert can_take_over(one, len(BODY))
+            assert not can_take_over(one, len(BODY) - 1)
 
     asyncio.run(main())
 

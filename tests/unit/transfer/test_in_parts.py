@@ -312,17 +312,30 @@ class TestBrokenOff:
         code: int,
     ) -> None:
         calls: list[int] = []
-        real = os.pwrite, os.pwritev
+        pwrite, pwritev, splice = os.pwrite, os.pwritev, os.splice
 
-        def failing(fd: int, blocks: object, at: int) -> int:
+        def fail_at(at: int) -> None:
             calls.append(at)
             if len(calls) >= 12:
                 raise OSError(code, os.strerror(code))
-            return real[isinstance(blocks, list)](fd, blocks, at)  # type: ignore[arg-type]
+
+        def failing(fd: int, blocks: object, at: int) -> int:
+            fail_at(at)
+            real = pwritev if isinstance(blocks, list) else pwrite
+            return real(fd, blocks, at)  # type: ignore[arg-type]
+
+        def failing_splice(
+            source: int, to: int, most: int, offset_dst: int | None = None, **more: int
+        ) -> int:
+            if offset_dst is None:  # into a pipe
+                return splice(source, to, most, **more)
+            fail_at(offset_dst)
+            return splice(source, to, most, offset_dst=offset_dst)
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "pwrite", failing)
             patch.setattr(os, "pwritev", failing)
+            patch.setattr(os, "splice", failing_splice)
             with pytest.raises((NoRoomError, StoreIOError), match="disk"):
                 fetching.run([item], **PARTS)
         kept = fetching.partial(item)
@@ -414,12 +427,13 @@ class TestTogether:
             for soft in (64, 100, 256):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, limits[1]))
                 engine = Engine(fetching.blobs, QUICK, Watcher())
-                # A connection and an ingest each, and one waiting to be published.
-                assert 3 * engine._files <= soft
+                # A connection twice, an ingest and an end of a pipe each, and one
+                # ingest that waits to be published.
+                assert 5 * engine._files <= soft
                 found.append(engine._files)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert found == [8, 20, 72]
+        assert found == [4, 12, 43]
 
 
 def test_blocks_of_zeros_stay_holes(
