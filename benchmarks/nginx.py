@@ -1,11 +1,11 @@
-"""nginx over one folder, plain and with TLS."""
+"""nginx over one folder, plain and with TLS, and as a cache in front of a hub."""
 
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,25 @@ http {{
         ssl_certificate {folder}/cert.pem;
         ssl_certificate_key {folder}/key.pem;
     }}
+{front}
 }}
+"""
+# It asks once, and then gives the same answers, for as long as a benchmark takes.
+_FRONT = """\
+    proxy_cache_path {folder}/cache keys_zone=hub:8m use_temp_path=off;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass {hub};
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_cache hub;
+            proxy_cache_key $request_method$request_uri$http_range;
+            proxy_cache_convert_head off;
+            proxy_cache_valid 200 206 302 307 1h;
+            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;
+        }}
+    }}
 """
 START_TIMEOUT_S = 10.0
 
@@ -50,21 +68,33 @@ class Nginx:
     plain: str
     tls: str
     certificate: Path
+    front: str  # of a hub: the same answers, from memory
 
 
 @contextmanager
-def nginx(folder: Path, root: Path, *, workers: str = "1") -> Iterator[Nginx]:
-    """Serve *root* meanwhile; *folder* is made for what nginx needs itself."""
+def nginx(
+    folder: Path, root: Path, *, workers: str = "1", hub: str = ""
+) -> Iterator[Nginx]:
+    """Serve *root* meanwhile; *folder* is made for what nginx needs itself.
+
+    *hub*: the address of one to be in front of.
+    """
     require("nginx", "openssl")
     folder.mkdir()
     certificate = _certificate(folder)
-    plain, tls = _free_ports()
+    plain, tls, front = _free_ports(3)
     # Its workers would be nobody, who may not read what we make.
     user = "user root;" if os.geteuid() == 0 else ""
     config = folder / "nginx.conf"
     config.write_text(
         _CONFIG.format(
-            user=user, workers=workers, folder=folder, root=root, plain=plain, tls=tls
+            user=user,
+            workers=workers,
+            folder=folder,
+            root=root,
+            plain=plain,
+            tls=tls,
+            front=_FRONT.format(folder=folder, port=front, hub=hub) if hub else "",
         )
     )
     log = folder / "error.log"
@@ -77,7 +107,10 @@ def nginx(folder: Path, root: Path, *, workers: str = "1") -> Iterator[Nginx]:
     try:
         _wait_for(process, plain, log)
         yield Nginx(
-            f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}", certificate
+            f"http://127.0.0.1:{plain}",
+            f"https://127.0.0.1:{tls}",
+            certificate,
+            f"http://127.0.0.1:{front}" if hub else "",
         )
     finally:
         process.terminate()
@@ -112,8 +145,11 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
             return
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            one = stack.enter_context(socket.socket())
+            one.bind(("127.0.0.1", 0))
+            found.append(int(one.getsockname()[1]))
+        return found

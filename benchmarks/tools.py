@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Tools:
         return self._runner.run(
             hubsync("pull", repo, "--root", str(root), "-q"),
             {
-                "HF_ENDPOINT": self._upstream.hub.endpoint,
+                "HF_ENDPOINT": self._upstream.endpoint,
                 "SSL_CERT_FILE": str(self._upstream.certificate),
             },
         )
@@ -55,7 +54,7 @@ class Tools:
         # The one beside our interpreter: the same Python, the same packages.
         return self._runner.run(
             [str(Path(sys.executable).with_name("hf")), "download", repo],
-            {"HF_ENDPOINT": self._upstream.hub.endpoint, "HF_HOME": str(home)},
+            {"HF_ENDPOINT": self._upstream.endpoint, "HF_HOME": str(home)},
         )
 
     def aria2c(self, url: str, *more: str) -> Run:
@@ -100,7 +99,6 @@ class Race:
     """The runs of each tool, in the order of the rounds."""
 
     runs: Mapping[str, Sequence[Run]]
-    hub_busy: Mapping[str, float]  # of the time that they took
 
     def seconds(self, name: str) -> list[float]:
         return [one.seconds for one in self.runs[name]]
@@ -119,25 +117,10 @@ def race(plan: Plan, tools: Mapping[str, Callable[[], Run]]) -> Race:
         for run in there.values():
             run()
     runs: dict[str, list[Run]] = {name: [] for name in there}
-    busy: dict[str, float] = dict.fromkeys(there, 0.0)
-
-    def watched(name: str) -> Run:
-        # The hub is a thread of this process, which does nothing else meanwhile.
-        before = time.process_time()
-        done = there[name]()
-        busy[name] += time.process_time() - before
-        return done
-
     for number in rounds(plan.rounds, plan.seconds_max):
-        watching = {name: _named(watched, name) for name in there}
-        for name, done in alternating(number, watching).items():
+        for name, done in alternating(number, there).items():
             runs[name].append(done)
-    spent = {name: sum(one.seconds for one in runs[name]) for name in there}
-    return Race(runs, {name: busy[name] / spent[name] for name in there})
-
-
-def _named(run: Callable[[str], Run], name: str) -> Callable[[], Run]:
-    return lambda: run(name)
+    return Race(runs)
 
 
 def _is_installed(name: str) -> bool:

@@ -23,12 +23,15 @@ class Upstream:
     def __init__(self, work: Path) -> None:
         self._work, self._root = work, work / "cdn"
         self._stack = ExitStack()
+        self._is_quick = False
 
     def __enter__(self) -> Self:
         self._root.mkdir()
         with ExitStack() as stack:
             self.hub = stack.enter_context(TestHub(self._work / "hub"))
-            self._nginx = stack.enter_context(nginx(self._work / "nginx", self._root))
+            self._nginx = stack.enter_context(
+                nginx(self._work / "nginx", self._root, hub=self.hub.endpoint)
+            )
             self._stack = stack.pop_all()
         self.near()
         return self
@@ -39,6 +42,24 @@ class Upstream:
     @property
     def certificate(self) -> Path:
         return self._nginx.certificate
+
+    @property
+    def endpoint(self) -> str:
+        """Where the hub is to be asked."""
+        return self._nginx.front if self._is_quick else self.hub.endpoint
+
+    @contextmanager
+    def quick(self) -> Iterator[None]:
+        """The hub's answers come from nginx's memory, once they have come at all.
+
+        The hub is a Python program with one core: of many small files it would
+        bound everybody.
+        """
+        self._is_quick = True
+        try:
+            yield
+        finally:
+            self._is_quick = False
 
     def near(self) -> None:
         """Nothing is in the way of the bytes."""
@@ -90,4 +111,4 @@ class Upstream:
         return entry.lfs.sha256
 
     def url(self, repo: str, path: str) -> str:
-        return f"{self.hub.endpoint}/{repo}/resolve/main/{path}"
+        return f"{self.endpoint}/{repo}/resolve/main/{path}"

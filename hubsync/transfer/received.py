@@ -13,7 +13,7 @@ from hubsync.transfer.landing import Landing
 from hubsync.transfer.pipes import Piped
 from hubsync.transfer.run import Run
 from hubsync.transfer.spliced import Spliced
-from hubsync.transfer.taken import Taken, come_already, is_plain
+from hubsync.transfer.taken import Taken, come_already
 from hubsync.transfer.trickle import RateWatch
 
 LOOK_S = 1.0  # at a connection that may have gone silent
@@ -123,8 +123,6 @@ class DirectBody(ReceivedBody):
     def __init__(self, run: Run, reply: Reply, landing: Landing) -> None:
         super().__init__(run, reply, landing)
         self._writing: asyncio.Task[None] | None = None  # the block before
-        # Decrypting keeps the loop busy: there, threads write.
-        self._is_plain = is_plain(reply.response)
 
     async def _receive(self, left: int, first: Sequence[bytes], at: int) -> None:
         buffer = self._run.buffers.take()
@@ -153,7 +151,7 @@ class DirectBody(ReceivedBody):
         run = self._run
         if self._landing.has_failed:
             return None  # why, whoever wrote it says
-        if self._is_plain and run.pace.may_write(self._clock()):
+        if run.pace.may_write(self._clock()):
             self._landing.write_now(block)
             return memoryview(block.obj)
         if self._writing is not None and not self._writing.done():
