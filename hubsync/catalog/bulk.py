@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -11,20 +10,21 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from hubsync.catalog.columns import UtcDateTime
+from hubsync.model.batches import batched
 
 T = TypeVar("T")
 
 # Names in one IN (…): old SQLite builds take 999 parameters in all.
 LOOKUP_ROWS = 900
+# Rows that are in memory at once, however many there are.
+INSERT_ROWS = 4_000
 # Below this, PostgreSQL's COPY is not worth its own round trips.
 COPY_ROWS_MIN = 1000
 
 
 def chunks(items: Iterable[T], size: int = LOOKUP_ROWS) -> Iterator[list[T]]:
-    """*items* in lists of at most *size*."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk
+    """*items* in lists of at most *size*: as many as one statement takes."""
+    return batched(items, size)
 
 
 def upsert(connection: Connection, table: Table) -> Any:
@@ -40,7 +40,7 @@ def upsert(connection: Connection, table: Table) -> Any:
 def insert(
     connection: Connection,
     table: Table,
-    rows: Sequence[dict[str, Any]],
+    rows: Iterable[dict[str, Any]],
     *,
     keep_existing: bool = False,
     on_conflict: str = "",
@@ -49,13 +49,12 @@ def insert(
 
     *on_conflict* is what else to do with them, in the SQL of both databases.
     """
-    if not rows:
-        return
     clause = on_conflict or ("DO NOTHING" if keep_existing else "")
-    if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS_MIN:
-        _copy(connection, table, rows, clause)
-    else:
-        _insert_many(connection, table, rows, clause)
+    for some in chunks(rows, INSERT_ROWS):
+        if connection.dialect.name == "postgresql" and len(some) >= COPY_ROWS_MIN:
+            _copy(connection, table, some, clause)
+        else:
+            _insert_many(connection, table, some, clause)
 
 
 def _insert_many(

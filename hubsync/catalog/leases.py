@@ -118,7 +118,8 @@ def claim(connection: Connection, lease: Lease, names: Iterable[Name]) -> None:
     """Have gc leave the blobs of these *names* visible, held or not."""
     keep_gc_out(connection)
     require(connection, lease)
-    rows = [{"key": key, "lease_id": lease.id} for key in sorted({*map(_key, names)})]
+    ordered = sorted(set(names), key=lambda name: name.hex)
+    rows = ({"key": _key(name), "lease_id": lease.id} for name in ordered)
     insert(connection, lease_claims, rows, keep_existing=True)
 
 

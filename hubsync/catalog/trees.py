@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from hubsync.catalog.blobs import entry_of, key_of, record_wanted
+from hubsync.catalog.blobs import entry_of, key_of, name_of, record_wanted
 from hubsync.catalog.bulk import insert
 from hubsync.catalog.columns import is_speakable
 from hubsync.catalog.rows import SnapshotRow, SnapshotStateRow
@@ -50,7 +50,7 @@ def _held_entry(row: Row) -> HeldEntry:
 
 
 def entries(session: Session, snapshot: SnapshotRow) -> list[HeldEntry]:
-    return [_held_entry(row) for row in session.rows(_ENTRIES, snapshot.id)]
+    return [*session.made(_held_entry, _ENTRIES, snapshot.id)]
 
 
 def entry(session: Session, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
@@ -111,6 +111,7 @@ def write_tree(
 
     *before* is `current`, for who writes one tree after the other; it is kept so.
     """
+    is_last = before is None
     if before is None:
         before = current(connection, repo_id)
     changed = [
@@ -132,18 +133,20 @@ def write_tree(
             .values(to_seq=seq),
             [{"its_path": path, "its_from": before[path][2]} for path in ended],
         )
-    rows = [
+    rows = (
         {
             "repo_id": repo_id,
             "path": entry.path,
             "from_seq": seq,
             "to_seq": CURRENT,
-            "blob_id": ids[key_of(entry)],
+            "blob_id": ids[name_of(entry)],
             "pointer_oid": entry.git_oid.hex if entry.lfs else None,
         }
         for entry in changed
-    ]
+    )
     insert(connection, file_spans, rows)
+    if is_last:
+        return
     for path in before.keys() - tree.keys():
         del before[path]
     for entry in changed:

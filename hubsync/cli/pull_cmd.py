@@ -144,7 +144,7 @@ def command(
             with contextlib.suppress(BrokenPipeError):
                 print_pull(common, request, result)
             if isinstance(progress, EventProgress):
-                progress.done(as_json(request, result))
+                progress.done(as_json(result))
     if failures and done:
         return ExitCode.PARTLY
     return failures[0].exit_code if failures else ExitCode.DONE

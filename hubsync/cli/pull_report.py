@@ -7,6 +7,7 @@ import click
 from hubsync.cli.common import Common
 from hubsync.cli.output import in_events, print_json, say
 from hubsync.model.units import format_size
+from hubsync.sync.planner import Plan
 from hubsync.sync.request import PullRequest, PullResult
 
 FILES_SHOWN = 20
@@ -15,10 +16,10 @@ FILES_SHOWN = 20
 def print_pull(common: Common, request: PullRequest, result: PullResult) -> None:
     """Its JSON, its plan (dry run), or its last line and the snapshot's folder."""
     if common.as_json:
-        print_json(as_json(request, result))
+        print_json(as_json(result))
         return
-    if request.dry_run:
-        _print_plan(common, result)
+    if result.plan is not None:
+        _print_plan(common, result, result.plan)
         _say_warnings(result)
         return
     if not (common.quiet or in_events()):
@@ -38,7 +39,7 @@ def _say_warnings(result: PullResult) -> None:
 
 def _last_line(result: PullResult) -> str:
     """What came, what was there, how fast: the line that stays on the screen."""
-    plan = result.plan
+    totals = result.totals
     parts = []
     if result.bytes_fetched:
         rate = result.bytes_fetched / max(result.elapsed_s, 0.001)
@@ -48,19 +49,19 @@ def _last_line(result: PullResult) -> str:
         parts.append("0 B fetched")
     if result.bytes_reused:
         parts.append(f"{format_size(result.bytes_reused)} reused")
-    if plan.pointers:
-        parts.append(f"{len(plan.pointers)} left as pointers")
+    if totals.pointers:
+        parts.append(f"{totals.pointers} left as pointers")
     requests = "1 request" if result.requests == 1 else f"{result.requests} requests"
     return (
         f"{result.repo} {result.revision} = {result.commit.oid[:10]}: "
-        f"{plan.selected} files, {format_size(plan.selected_bytes)} "
+        f"{totals.selected} files, {format_size(totals.selected_bytes)} "
         f"({', '.join(parts)}) in {result.elapsed_s:.1f} s, {requests}"
     )
 
 
-def as_json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
+def as_json(result: PullResult) -> Mapping[str, object]:
     """Everything a script may want to know; docs/progress.md tells the keys."""
-    plan = result.plan
+    plan, totals = result.plan, result.totals
     answer: dict[str, object] = {
         "upstream": result.repo.upstream,
         "repo_type": result.repo.repo_type.value,
@@ -68,18 +69,18 @@ def as_json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
         "revision": result.revision,
         "commit": result.commit.oid,
         "path": str(result.path) if result.path else None,
-        "files": plan.selected,
-        "bytes": plan.selected_bytes,
+        "files": totals.selected,
+        "bytes": totals.selected_bytes,
         "bytes_fetched": result.bytes_fetched,
         "bytes_reused": result.bytes_reused,
-        "files_skipped": len(plan.skipped),
-        "pointers": len(plan.pointers),
+        "files_skipped": totals.skipped,
+        "pointers": totals.pointers,
         "elapsed_s": round(result.elapsed_s, 3),
         "warnings": list(result.warnings),
         "requests": result.requests,
         "new_commit": result.new_commit,
     }
-    if request.dry_run:
+    if plan is not None:
         answer["dry_run"] = True
         answer["requests_spent"] = result.requests
         least, most = plan.requests_hub(sends_contents=result.sends_contents)
@@ -93,25 +94,28 @@ def as_json(request: PullRequest, result: PullResult) -> Mapping[str, object]:
     return answer
 
 
-def _requests_ahead(result: PullResult) -> str:
-    least, most = result.plan.requests_hub(sends_contents=result.sends_contents)
+def _requests_ahead(result: PullResult, plan: Plan) -> str:
+    least, most = plan.requests_hub(sends_contents=result.sends_contents)
     if result.sends_contents:
         return f"{least} more to fetch, and 1 for each further part of a large file"
     return f"{most if least == most else f'{least} to {most}'} more to fetch"
 
 
-def _print_plan(common: Common, result: PullResult) -> None:
-    plan = result.plan
+def _print_plan(common: Common, result: PullResult, plan: Plan) -> None:
+    totals = result.totals
+    fetch, reuse, share = map(
+        format_size, (totals.fetch_bytes, totals.reuse_bytes, totals.share_bytes)
+    )
     click.echo(
         f"{result.repo} {result.revision} = {result.commit.oid}\n"
-        f"  to fetch      {len(plan.fetch):>7} files  {format_size(plan.fetch_bytes)}\n"
-        f"  already held  {len(plan.reuse):>7} files  {format_size(plan.reuse_bytes)}\n"
-        f"  same contents {len(plan.share):>7} files  {format_size(plan.share_bytes)},"
+        f"  to fetch      {len(plan.fetch):>7} files  {fetch}\n"
+        f"  already held  {len(plan.reuse):>7} files  {reuse}\n"
+        f"  same contents {len(plan.share):>7} files  {share},"
         " fetched once\n"
         f"  pointers      {len(plan.pointers):>7} files\n"
         f"  not selected  {len(plan.skipped):>7} files\n"
         f"  requests      {result.requests:>7} sent to plan this, "
-        f"{_requests_ahead(result)}"
+        f"{_requests_ahead(result, plan)}"
     )
     if common.quiet:
         return

@@ -14,8 +14,8 @@ from hubsync.model.snapshot import Commit, HeldEntry
 class RevisionRecord:
     """One commit with its whole tree.
 
-    ``HeldEntry.digest`` is what a plain file's bytes hash to, when they were
-    held; an LFS file names its digest itself.
+    *entries* are ordered by their paths.  ``HeldEntry.digest`` is what a plain
+    file's bytes hash to, when they were held; an LFS file names its digest itself.
     """
 
     repo: RepoId

@@ -3,7 +3,7 @@
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -128,7 +128,9 @@ def make_folders(path: Path, top: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_durably(path: Path, data: bytes, *, beside: Path | None = None) -> None:
+def write_durably(
+    path: Path, data: bytes | Iterable[bytes], *, beside: Path | None = None
+) -> None:
     """Replace the file at *path* in one step.
 
     *beside* is a folder on the same file system for the temporary file, where
@@ -138,7 +140,7 @@ def write_durably(path: Path, data: bytes, *, beside: Path | None = None) -> Non
     temporary = folder / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -20,7 +20,7 @@ class Shelf:
         # Folders whose own name this process knows to be durable.  That they
         # are there proves nothing: another process may have made them a moment
         # ago and lose power before its fsync.
-        self._durable: set[Path] = set()
+        self._durable = _Folders()
         self.watch = Watch(root.partial)
 
     def path(self, digest: Digest) -> Path:
@@ -48,7 +48,7 @@ class Shelf:
         """
         final = self.path(digest)
         for folder in (final.parent.parent, final.parent):
-            if folder not in self._durable:
+            if not self._durable.has(folder):
                 with suppress(FileExistsError):
                     folder.mkdir()
         held_bytes = self.size(digest)
@@ -107,8 +107,30 @@ class Shelf:
             inner = self.path(digest).parent
             changed[inner] = None
             for folder in (inner, inner.parent):
-                if folder not in self._durable:
+                if not self._durable.has(folder):
                     new.add(folder)
                     changed[folder.parent] = None
         sync_folders(list(changed), self.watch, since)
-        self._durable |= new
+        for folder in new:
+            self._durable.add(folder)
+
+
+class _Folders:
+    """Some of the folders ``ab`` and ``ab/cd``, a byte for each: paths take 20 MiB."""
+
+    def __init__(self) -> None:
+        self._outer, self._inner = bytearray(1 << 8), bytearray(1 << 16)
+
+    def has(self, folder: Path) -> bool:
+        flags, at = self._place(folder)
+        return bool(flags[at])
+
+    def add(self, folder: Path) -> None:
+        flags, at = self._place(folder)
+        flags[at] = True
+
+    def _place(self, folder: Path) -> tuple[bytearray, int]:
+        above = folder.parent.name
+        if len(above) == 2:  # noqa: PLR2004 - two hex digits: it is an inner one
+            return self._inner, int(above + folder.name, 16)
+        return self._outer, int(folder.name, 16)

@@ -1,6 +1,7 @@
 """What a pull will fetch, and why not the rest.  Pure: no I/O, no clock."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -79,22 +80,35 @@ class Plan:
         return len(sized), len(sized) + redirects
 
     @property
-    def reuse_bytes(self) -> int:
-        return sum(entry.size_bytes for entry in self.reuse)
+    def totals(self) -> "Totals":
+        """What the plan comes to."""
+        share_bytes = sum(entry.size_bytes for entry in self.share)
+        reuse_bytes = sum(entry.size_bytes for entry in self.reuse)
+        return Totals(
+            selected=len(self.fetch) + len(self.reuse) + len(self.share),
+            pointers=len(self.pointers),
+            skipped=len(self.skipped),
+            fetch_bytes=self.fetch_bytes,
+            reuse_bytes=reuse_bytes,
+            share_bytes=share_bytes,
+        )
 
-    @property
-    def share_bytes(self) -> int:
-        return sum(entry.size_bytes for entry in self.share)
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a plan comes to, without its files: there may be very many."""
+
+    selected: int  # files whose contents are held after the plan is applied
+    pointers: int
+    skipped: int
+    fetch_bytes: int
+    reuse_bytes: int
+    share_bytes: int
 
     @property
     def spared_bytes(self) -> int:
         """Selected bytes that need no fetching: held, or fetched for another path."""
         return self.reuse_bytes + self.share_bytes
-
-    @property
-    def selected(self) -> int:
-        """Files whose contents are held after the plan is applied."""
-        return len(self.fetch) + len(self.reuse) + len(self.share)
 
     @property
     def selected_bytes(self) -> int:
@@ -104,7 +118,7 @@ class Plan:
 def plan_pull(
     tree: Iterable[TreeEntry],
     held: AbstractSet[Digest],
-    held_oids: Mapping[GitOid, object],
+    held_oids: AbstractSet[GitOid],
     selection: Selection,
 ) -> Plan:
     """Decide for every file of *tree*.
@@ -115,7 +129,8 @@ def plan_pull(
         held_oids: git object ids of its plain files that the store holds.
         selection: what was asked for.
     """
-    fetch: dict[str, tuple[TreeEntry, int]] = {}
+    first: dict[Digest | GitOid, TreeEntry] = {}
+    others: Counter[Digest | GitOid] = Counter()  # paths with the same bytes
     reuse: list[TreeEntry] = []
     share: list[TreeEntry] = []
     pointers: list[TreeEntry] = []
@@ -123,6 +138,7 @@ def plan_pull(
     total = 0
     for entry in sorted(tree, key=lambda entry: entry.path):
         total += 1
+        name = entry.lfs or entry.git_oid
         is_held = entry.lfs in held if entry.lfs else entry.git_oid in held_oids
         if not selection.wants(entry.path):
             skipped.append(entry)
@@ -130,19 +146,19 @@ def plan_pull(
             reuse.append(entry)
         elif selection.skip_smudge and entry.is_lfs:
             pointers.append(entry)
-        elif entry.want.key in fetch:
-            first, paths = fetch[entry.want.key]
-            fetch[entry.want.key] = (first, paths + 1)
+        elif name in first:
+            others[name] += 1
             share.append(entry)
         else:
-            fetch[entry.want.key] = (entry, 1)
+            first[name] = entry
 
     plan = Plan(
-        tuple(PlannedFetch(entry, paths) for entry, paths in fetch.values()),
+        tuple(PlannedFetch(entry, 1 + others[name]) for name, entry in first.items()),
         tuple(reuse),
         tuple(share),
         tuple(pointers),
         tuple(skipped),
     )
-    assert plan.selected + len(pointers) + len(skipped) == total, "one place for each"
+    placed = plan.totals.selected + len(pointers) + len(skipped)
+    assert placed == total, "one place for each"
     return plan

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import overload
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.leases import Lease
 from hubsync.catalog.recording import write_repo
 from hubsync.catalog.rows import Publication, Published, RepoRow, SnapshotRow
+from hubsync.model.batches import batched
 from hubsync.model.errors import HubsyncError
 from hubsync.model.record import RecordDamagedError, RecordFolder, RevisionRecord
 from hubsync.model.snapshot import HeldEntry, TreeEntry
@@ -74,7 +76,7 @@ class Publisher:
                 hub_id=hub_id or (row.hub_id if row else None),
                 commit=record.commit,
                 recorded_at=record.at,
-                entries=self._held(record.entries),
+                entries=_HeldTree(self.catalog, record.entries),
             ),
             former=_former(record, row),
         )
@@ -113,11 +115,41 @@ class Publisher:
         is_it = found is not None and found.commit.oid == record.commit.oid
         return row, found if is_it else None
 
-    def _held(self, entries: Sequence[TreeEntry]) -> list[HeldEntry]:
-        plain = [entry.git_oid for entry in entries if not entry.lfs]
-        held = self.catalog.held_by_git_oid(plain)
+
+class _HeldTree(Sequence[HeldEntry]):
+    """A tree by path, each file with what is held of it: looked up as it is read.
+
+    As a list, that of a repo with very many files would take as much memory as all
+    that a pull keeps of them.
+    """
+
+    def __init__(self, catalog: Catalog, entries: Sequence[TreeEntry]) -> None:
+        self._catalog = catalog
+        self._entries = sorted(entries, key=lambda entry: entry.path)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, at: int) -> HeldEntry: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[HeldEntry]: ...
+
+    def __getitem__(self, at: int | slice) -> HeldEntry | Sequence[HeldEntry]:
+        if isinstance(at, slice):
+            return self._look_up(self._entries[at])
+        return self._look_up([self._entries[at]])[0]
+
+    def __iter__(self) -> Iterator[HeldEntry]:
+        for some in batched(self._entries):
+            yield from self._look_up(some)
+
+    def _look_up(self, some: Sequence[TreeEntry]) -> list[HeldEntry]:
+        plain = [entry.git_oid for entry in some if not entry.lfs]
+        held = self._catalog.held_by_git_oid(plain)
         found = []
-        for entry in entries:
+        for entry in some:
             blob = None if entry.lfs else held.get(entry.git_oid)
             digest = entry.lfs or (blob.digest if blob else None)
             found.append(HeldEntry(entry, digest))
@@ -141,7 +173,7 @@ def recorded_revision(
         recorded_at=snapshot.recorded_at,
         entries=[
             replace(one, digest=one.digest or one.entry.lfs)
-            for one in catalog.entries(snapshot)
+            for one in sorted(catalog.entries(snapshot), key=lambda one: one.entry.path)
         ],
     )
 

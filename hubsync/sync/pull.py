@@ -23,7 +23,7 @@ from hubsync.catalog.errors import NotWholeError
 from hubsync.catalog.leases import Lease
 from hubsync.catalog.rows import Publication, Published, RepoRow, SnapshotRow
 from hubsync.model.digest import Digest, GitOid
-from hubsync.model.errors import IntegrityError, NotHeldError, OfflineError
+from hubsync.model.errors import NotHeldError, OfflineError
 from hubsync.model.revision import (
     DEFAULT_BRANCH,
     RefName,
@@ -39,9 +39,10 @@ from hubsync.ports.progress import Progress
 from hubsync.ports.records import Records
 from hubsync.ports.view import View, ViewSnapshot
 from hubsync.sync.lease import GroupRecorder, leased
-from hubsync.sync.planner import Plan, Selection, plan_pull
+from hubsync.sync.planner import Plan, Selection, Totals, plan_pull
 from hubsync.sync.publish import Publisher
 from hubsync.sync.request import PullRequest, PullResult
+from hubsync.sync.stock import mark_lost, take_stock
 from hubsync.transfer.fetch import Fetch, Fetcher, FetchReport
 
 KNOWN_HEADS_MAX = 200
@@ -52,7 +53,7 @@ NOTHING_FETCHED = FetchReport(bytes_fetched=0, requests=0, retries=0)
 class _Done:
     """What was decided, what it cost, and what can be seen now."""
 
-    plan: Plan
+    totals: Totals
     report: FetchReport
     published: Published
 
@@ -118,7 +119,8 @@ class Puller:
         path = None
         if not request.dry_run:
             path = await asyncio.to_thread(self._check_out, row, snapshot)
-        return self._result(request, resolved, plan, path, started=started)
+        result = self._result(request, resolved, plan.totals, path, started=started)
+        return replace(result, plan=plan) if request.dry_run else result
 
     async def _pull_online(
         self, request: PullRequest, row: RepoRow | None, hub: Hub, started: float
@@ -136,10 +138,12 @@ class Puller:
         _check_selected_path(request, resolved, tree)
         if request.dry_run:
             plan = await self._plan(tree, request)
-            result = self._result(request, resolved, plan, None, started=started)
+            totals = plan.totals
+            result = self._result(request, resolved, totals, None, started=started)
             warnings = result.warnings + await self._warn_of_room(plan)
             return replace(
                 result,
+                plan=plan,
                 requests=hub.requests,
                 warnings=warnings,
                 sends_contents=hub.sends_contents,
@@ -149,10 +153,11 @@ class Puller:
             done = await self._publish_unchanged(request, resolved, tree)
         if done is None:
             done = await self._bring_in(request, resolved, tree, hub)
+        del tree  # laid out is what the catalog says, and memory is not for both
         path = await asyncio.to_thread(
             self._check_out, done.published.repo, done.published.snapshot, resolved.ref
         )
-        result = self._result(request, resolved, done.plan, path, started=started)
+        result = self._result(request, resolved, done.totals, path, started=started)
         return replace(
             result,
             new_commit=done.published.new_commit,
@@ -179,7 +184,7 @@ class Puller:
             )
         except NotWholeError:
             return None
-        return _Done(plan, NOTHING_FETCHED, published)
+        return _Done(plan.totals, NOTHING_FETCHED, published)
 
     async def _bring_in(
         self,
@@ -193,14 +198,14 @@ class Puller:
             await asyncio.to_thread(
                 self.catalog.claim, lease, _names(tree, request.selection)
             )
-            plan = await self._plan(tree, request, mark_lost=True)
+            plan = await self._plan(tree, request, mark_lost_too=True)
             # Not a thing that the first 90 % should have to find out.
             await asyncio.to_thread(self._check_room, plan)
             report = await self._fetch(hub, resolved, plan, lease)
             published = await asyncio.to_thread(
                 self._publish, request, resolved, tree, lease
             )
-        return _Done(plan, report, published)
+        return _Done(plan.totals, report, published)
 
     @asynccontextmanager
     async def _leased(self, purpose: str) -> AsyncIterator[Lease]:
@@ -237,52 +242,19 @@ class Puller:
         tree: Sequence[TreeEntry],
         request: PullRequest,
         *,
-        mark_lost: bool = False,
+        mark_lost_too: bool = False,
     ) -> Plan:
-        """*mark_lost* only under a lease: else a gc may be taking them just now."""
         return await asyncio.to_thread(
-            self._plan_blocking, tree, request, mark_lost=mark_lost
+            self._plan_blocking, tree, request, mark_lost_too=mark_lost_too
         )
 
     def _plan_blocking(
-        self, tree: Sequence[TreeEntry], request: PullRequest, *, mark_lost: bool
+        self, tree: Sequence[TreeEntry], request: PullRequest, *, mark_lost_too: bool
     ) -> Plan:
-        held = self.catalog.held([entry.lfs for entry in tree if entry.lfs])
-        oids = self.catalog.held_by_git_oid(
-            [entry.git_oid for entry in tree if not entry.lfs]
-        )
-        # A row can outlive its bytes (a disk was cleaned by hand): one stat a
-        # blob finds it here, instead of a client finding it later.
-        # Against the size we hold it with, never the listing's: a repo that lists
-        # a popular file with a wrong size must not make others lose it.
-        lost = {
-            digest: size
-            for digest, size in held.items()
-            if not self.blobs.has(digest, size)
-        }
-        for entry in tree:
-            if entry.lfs in held and held[entry.lfs] != entry.size_bytes:
-                raise IntegrityError(
-                    f"{request.repo} lists {entry.path} with {entry.size_bytes} "
-                    f"bytes, but {entry.lfs} has {held[entry.lfs]}",
-                    hint="Nothing was recorded; report it to the hub.",
-                )
-        gone = {
-            oid: blob
-            for oid, blob in oids.items()
-            if not self.blobs.has(blob.digest, blob.size_bytes)
-        }
-        if mark_lost:
-            sizes = lost | {blob.digest: blob.size_bytes for blob in gone.values()}
-            for digest, size in sizes.items():
-                if self.catalog.mark_lost(
-                    digest, partial(self.blobs.has, digest, size)
-                ):
-                    self.progress.note(
-                        f"{digest} is recorded but missing; fetching again"
-                    )
-        still = {oid: blob for oid, blob in oids.items() if oid not in gone}
-        return plan_pull(tree, held.keys() - lost.keys(), still, request.selection)
+        stock = take_stock(self.catalog, self.blobs, request.repo, tree)
+        if mark_lost_too:
+            mark_lost(stock, self.catalog, self.blobs, self.progress.note)
+        return plan_pull(tree, stock.digests, stock.oids, request.selection)
 
     def _check_room(self, plan: Plan) -> None:
         self.blobs.check_room(item.want for item in plan.fetch)
@@ -299,21 +271,15 @@ class Puller:
             len(plan.fetch),
             plan.fetch_bytes,
             reused_files=len(plan.reuse) + len(plan.share),
-            reused_bytes=plan.spared_bytes,
+            reused_bytes=plan.totals.spared_bytes,
         )
 
     async def _fetch(
         self, hub: Hub, resolved: Resolved, plan: Plan, lease: Lease
     ) -> FetchReport:
-        items = [
-            Fetch(
-                repo=str(resolved.repo),
-                path=item.entry.path,
-                want=item.want,
-                source=hub.locate(resolved.repo, resolved.commit.oid, item.entry),
-            )
-            for item in plan.fetch
-        ]
+        locate = partial(hub.locate, resolved.repo, resolved.commit.oid)
+        name = str(resolved.repo)
+        items = [Fetch(name, item.entry, locate) for item in plan.fetch]
         self._say_plan(plan)
         if not items:
             return NOTHING_FETCHED
@@ -358,7 +324,7 @@ class Puller:
         self,
         request: PullRequest,
         resolved: Resolved,
-        plan: Plan,
+        totals: Totals,
         path: Path | None,
         *,
         started: float,
@@ -368,13 +334,13 @@ class Puller:
             revision=request.revision or DEFAULT_BRANCH,
             commit=resolved.commit,
             ref=resolved.ref,
-            plan=plan,
+            totals=totals,
             path=path,
             new_commit=False,
             bytes_fetched=0,
             requests=0,
             elapsed_s=time.monotonic() - started,
-            warnings=_warnings(request, resolved, plan),
+            warnings=_warnings(request, resolved, totals),
         )
 
 
@@ -430,13 +396,15 @@ def _check_selected_path(
         )
 
 
-def _warnings(request: PullRequest, resolved: Resolved, plan: Plan) -> tuple[str, ...]:
+def _warnings(
+    request: PullRequest, resolved: Resolved, totals: Totals
+) -> tuple[str, ...]:
     warnings = []
     if resolved.repo.name != request.repo.name:
         warnings.append(
             f"{request.repo.name} is called {resolved.repo.name} upstream now; "
             "both names are kept"
         )
-    if plan.skipped and not (plan.selected or plan.pointers):
+    if totals.skipped and not (totals.selected or totals.pointers):
         warnings.append("no file matches --include and --exclude: nothing was fetched")
     return tuple(warnings)

@@ -6,7 +6,7 @@ from pathlib import Path
 from hubsync.model.repo import RepoId
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit
-from hubsync.sync.planner import Plan, Selection
+from hubsync.sync.planner import Plan, Selection, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class PullResult:
     revision: str
     commit: Commit
     ref: RefName | None
-    plan: Plan
+    totals: Totals
     path: Path | None
     new_commit: bool
     bytes_fetched: int
@@ -43,9 +43,10 @@ class PullResult:
     elapsed_s: float
     warnings: tuple[str, ...] = ()
     bytes_resumed: int = 0
+    plan: Plan | None = None  # of a dry run: nothing else is said of single files
     sends_contents: bool = False  # as `Hub.sends_contents`, after a dry run
 
     @property
     def bytes_reused(self) -> int:
         """What the selection needed and nobody had to fetch for it."""
-        return self.plan.spared_bytes + self.bytes_resumed
+        return self.totals.spared_bytes + self.bytes_resumed

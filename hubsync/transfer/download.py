@@ -42,8 +42,9 @@ class Download:
         self, fetch: Fetch, run: Run, begun: Ingest | HeldBlob | None = None
     ) -> None:
         self._fetch, self._run, self._begun = fetch, run, begun
+        self._want, self._source = fetch.want, fetch.source
         self._name = f"{fetch.path} of {fetch.repo}"
-        self._shown = Shown(run, fetch.path, fetch.want.size_bytes)
+        self._shown = Shown(run, fetch.path, fetch.size_bytes)
         self._patience = Patience(run, self._name)
         self._refetches = 0  # because what came was wrong
         self._starts_over = 0  # because the hub gives no ranges
@@ -72,14 +73,14 @@ class Download:
         while True:
             ingest = await self._begin()
             if isinstance(ingest, HeldBlob):
-                self._shown.arrived(self._fetch.want.size_bytes)
+                self._shown.arrived(self._want.size_bytes)
                 return ingest
             done = False
             try:
                 self._shown.arrived(self._there(ingest))
                 await self._fill(ingest)
                 await self._verify(ingest)
-                self._shown.verified(self._fetch.want.size_bytes)
+                self._shown.verified(self._want.size_bytes)
                 done = True
             except BlobCorruptError as error:
                 self._shown.nothing()
@@ -91,7 +92,7 @@ class Download:
                 return ingest
 
     async def _verify(self, ingest: Ingest) -> None:
-        if self._fetch.want.size_bytes <= self._run.options.whole_bytes_max:
+        if self._want.size_bytes <= self._run.options.whole_bytes_max:
             ingest.verify()  # hashed as it came: no wait, so no thread
         else:
             # In pieces: of a partial that was resumed there may be an hour's worth.
@@ -100,7 +101,7 @@ class Download:
             await self._run.disk(ingest.verify)
 
     async def _begin(self) -> Ingest | HeldBlob:
-        begin, want = self._run.blobs.begin, self._fetch.want
+        begin, want = self._run.blobs.begin, self._want
         ingest, self._begun = self._begun, None
         if ingest is None:
             ingest = await self._run.disk(lambda: begin(want, wait=False), let_go)
@@ -113,7 +114,7 @@ class Download:
         but its own: neither the pool nor the end of the program waits for it.
         """
         job: Future[Ingest | HeldBlob] = Future()
-        begin, want = self._run.blobs.begin, self._fetch.want
+        begin, want = self._run.blobs.begin, self._want
 
         def run() -> None:
             if not job.set_running_or_notify_cancel():
@@ -201,7 +202,7 @@ class Download:
             bytes_min=left if whole else options.part_bytes_min,
             bytes_max=left if whole else options.part_bytes_max,
         )
-        if self._fetch.want.size_bytes <= options.whole_bytes_max:
+        if self._want.size_bytes <= options.whole_bytes_max:
             while (span := parts.take(1)) is not None:
                 await self._part(ingest, parts, span)
             return
@@ -237,7 +238,7 @@ class Download:
 
     async def _request(self, ingest: Ingest, span: Span) -> None:
         start, stop = span
-        whole = (start, stop) == (0, self._fetch.want.size_bytes)
+        whole = (start, stop) == (0, self._want.size_bytes)
         headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
         reply = await self._ask(headers, span)
         async with reply.response:
@@ -255,7 +256,7 @@ class Download:
     async def _checked(
         self, headers: dict[str, str], span: Span, via: str | None
     ) -> Reply:
-        reply = await self._run.courier.get(self._fetch.source, headers, via)
+        reply = await self._run.courier.get(self._source, headers, via)
         try:
             found = self._accept(reply, headers, span)
         except BaseException as error:
@@ -274,10 +275,10 @@ class Download:
 
     def _accept(self, reply: Reply, headers: dict[str, str], span: Span) -> Found:
         if self._refetches:
-            check_listed(reply, self._fetch.want)
+            check_listed(reply, self._want)
         comparable = headers and reply.host == self._etag_host
         etag = self._etag if comparable else None
-        found = check_part(reply, self._name, span, self._fetch.want, etag)
+        found = check_part(reply, self._name, span, self._want, etag)
         if found.whole and headers:
             raise StartOverError(f"{reply.host} gives no ranges of it")
         return found
@@ -320,7 +321,7 @@ class Download:
 
     def _there(self, ingest: Ingest) -> int:
         missing = sum(stop - start for start, stop in ingest.missing())
-        return self._fetch.want.size_bytes - missing
+        return self._want.size_bytes - missing
 
 
 def let_go(ingest: Ingest | HeldBlob | None) -> None:

@@ -140,10 +140,10 @@ class _Files:
         groups: Groups,
         failures: list[BaseException],
     ) -> None:
-        by_size = sorted(items, key=lambda item: -item.want.size_bytes)
+        by_size = sorted(items, key=lambda item: -item.size_bytes)
         least = run.options.whole_bytes_max
-        self._large = deque(one for one in by_size if one.want.size_bytes > least)
-        self._small = deque(one for one in by_size if one.want.size_bytes <= least)
+        self._large = deque(one for one in by_size if one.size_bytes > least)
+        self._small = deque(one for one in by_size if one.size_bytes <= least)
         self._run, self._groups, self._failures = run, groups, failures
 
     async def fetch(self) -> None:

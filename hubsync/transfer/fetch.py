@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hubsync.model.digest import Descriptor
+from hubsync.model.snapshot import TreeEntry
 from hubsync.ports.blobs import HeldBlob, Ingest
 from hubsync.ports.hub import Source
 
@@ -21,12 +22,30 @@ A `HeldBlob` among them is in the store already, put there by somebody else.
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A blob to fetch, under the first path that needs it."""
+    """A blob to fetch, under the first path that needs it.
+
+    Of 100,000 files there are as many: what can be made when it is asked for is.
+    """
 
     repo: str  # for messages
-    path: str
-    want: Descriptor
-    source: Source
+    entry: TreeEntry
+    locate: Callable[[TreeEntry], Source]
+
+    @property
+    def path(self) -> str:
+        return self.entry.path
+
+    @property
+    def want(self) -> Descriptor:
+        return self.entry.want
+
+    @property
+    def size_bytes(self) -> int:
+        return self.entry.size_bytes
+
+    @property
+    def source(self) -> Source:
+        return self.locate(self.entry)
 
 
 @dataclass(frozen=True, slots=True)

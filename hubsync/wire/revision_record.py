@@ -11,10 +11,11 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from hubsync.model.batches import batched
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import HubsyncError
 from hubsync.model.paths import check_path
@@ -24,6 +25,7 @@ from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, HeldEntry, TreeEntry
 
 FORMAT = 1
+_GZIP = 31  # zlib's word for gzip's format
 
 # Most paths, told at once; the others are looked at one by one.
 _PLAIN_PATH = re.compile(
@@ -41,26 +43,38 @@ _NOT_OURS = (
 def emit_revision(record: RevisionRecord) -> bytes:
     """The same record gives the same bytes."""
     commit = record.commit
-    entries = sorted(record.entries, key=lambda one: one.entry.path)
-    return gzip.compress(
-        _dump(
-            {
-                "format": FORMAT,
-                **_identity(record.repo, record.hub_id),
-                "commit": {
-                    "oid": commit.oid,
-                    "title": commit.title,
-                    "message": commit.message,
-                    "authors": list(commit.authors),
-                    "committed_at": _emit_time(commit.committed_at),
-                },
-                "recorded_at": _emit_time(record.recorded_at),
-                "entries": [_entry(one) for one in entries],
-            }
-        ),
-        compresslevel=6,
-        mtime=0,
+    text = _dump(
+        {
+            "format": FORMAT,
+            **_identity(record.repo, record.hub_id),
+            "commit": {
+                "oid": commit.oid,
+                "title": commit.title,
+                "message": commit.message,
+                "authors": list(commit.authors),
+                "committed_at": _emit_time(commit.committed_at),
+            },
+            "recorded_at": _emit_time(record.recorded_at),
+            "entries": [],
+        }
     )
+    # Where the entries go: in a string the quotes would have a backslash before them.
+    head, between, tail = text.partition(b'"entries":[')
+    packed = zlib.compressobj(6, wbits=_GZIP)
+    out = [packed.compress(head + between)]
+    out += map(packed.compress, _emit_entries(record.entries))
+    return b"".join([*out, packed.compress(tail), packed.flush()])
+
+
+def _emit_entries(entries: Sequence[HeldEntry]) -> Iterator[bytes]:
+    """A list's items as JSON, some at a time, for there may be very many."""
+    comma, last = b"", ""
+    for some in batched(entries):
+        paths = [last, *(one.entry.path for one in some)]
+        assert paths == sorted(paths), "a record's entries are ordered"
+        last = paths[-1]
+        yield comma + _dump([_entry(one) for one in some])[1:-1]
+        comma = b","
 
 
 def parse_revision(data: bytes, where: str) -> RevisionRecord:

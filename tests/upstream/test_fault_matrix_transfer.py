@@ -724,7 +724,7 @@ def test_f43_a_tree_page_that_is_cut_is_not_taken_for_the_end_of_the_tree(
         mirror.pull("acme/deep")
     assert_nothing_visible(mirror, "acme/deep")
     hub.faults.clear()
-    assert mirror.pull("acme/deep").plan.fetch_bytes == sum(
+    assert mirror.pull("acme/deep").totals.fetch_bytes == sum(
         len(b"%d" % n) for n in range(200)
     )
     assert mirror.json("show", "acme/deep")["state"] == "complete"

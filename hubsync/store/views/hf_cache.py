@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hubsync.model.batches import batched
 from hubsync.model.digest import Digest
 from hubsync.model.paths import check_path
 from hubsync.model.repo import RepoId
@@ -149,10 +150,8 @@ class HfCacheView:
             return
         if path.is_file():
             return  # a commit's tree never changes
-        rows = {one.entry.path: _tree_row(one.entry) for one in snapshot.entries}
-        listing = {"format_version": 1, "files": dict(sorted(rows.items()))}
         make_folders(path.parent, self._root.hub)
-        write_durably(path, json.dumps(listing, indent=1).encode(), beside=staging)
+        write_durably(path, _emit_tree(snapshot.entries), beside=staging)
 
 
 def _check_refs(refs: Sequence[RefName]) -> None:
@@ -218,6 +217,21 @@ def _is_empty(folder: Path) -> bool:
     snapshots = folder / "snapshots"
     has_snapshot = snapshots.is_dir() and any(snapshots.iterdir())
     return not has_snapshot and is_without_refs(folder / "refs")
+
+
+def _emit_tree(entries: Sequence[HeldEntry]) -> Iterator[bytes]:
+    """A listing to the letter as the client writes it, some files at a time."""
+    head, tail = json.dumps({"format_version": 1, "files": {}}, indent=1).split("{}")
+    yield f"{head}{{".encode()
+    before = ""
+    for some in batched(sorted(entries, key=lambda one: one.entry.path)):
+        rows = {one.entry.path: _tree_row(one.entry) for one in some}
+        for line in json.dumps(rows, indent=1).split("\n")[1:-1]:
+            yield f"{before}\n {line}".encode()
+            before = ""
+        before = ","
+    last = "\n }" if entries else "}"
+    yield f"{last}{tail}".encode()
 
 
 def _tree_row(entry: TreeEntry) -> dict[str, object]:

@@ -50,7 +50,7 @@ def plan(tree: list[TreeEntry], held: AbstractSet[bytes], selection: Selection) 
     return plan_pull(
         tree,
         {Digest.of(content) for content in held},
-        {GitOid.of_blob(content): None for content in held},
+        {GitOid.of_blob(content) for content in held},
         selection,
     )
 
@@ -109,8 +109,8 @@ def test_the_numbers_add_up(
     made = plan(tree, held, selection)
     assert made.fetch_bytes == sum(item.entry.size_bytes for item in made.fetch)
     others = [*made.pointers, *made.skipped]
-    assert made.selected == len(tree) - len(others)
-    assert made.selected_bytes == sum(one.size_bytes for one in tree) - sum(
+    assert made.totals.selected == len(tree) - len(others)
+    assert made.totals.selected_bytes == sum(one.size_bytes for one in tree) - sum(
         one.size_bytes for one in others
     )
 
@@ -133,13 +133,13 @@ def test_nothing_is_left_to_fetch_once_it_was_fetched(
         tree,
         {Digest.of(content) for content in held}
         | {want.digest for want in wants if want.digest},
-        {GitOid.of_blob(content): None for content in held}
-        | {want.git_oid: None for want in wants if want.git_oid},
+        {GitOid.of_blob(content) for content in held}
+        | {want.git_oid for want in wants if want.git_oid},
         selection,
     )
     assert not again.fetch
     assert not again.share
-    assert again.selected == first.selected
+    assert again.totals.selected == first.totals.selected
     assert (again.pointers, again.skipped) == (first.pointers, first.skipped)
 
 

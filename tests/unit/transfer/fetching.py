@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from hubsync.model.digest import Descriptor, Digest, GitOid
+from hubsync.model.digest import Digest, GitOid
+from hubsync.model.snapshot import TreeEntry
 from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
 from hubsync.ports.hub import Source
 from hubsync.store.layout import StoreRoot
@@ -70,12 +71,12 @@ def fetch_of(hub: TestHub, repo: HubRepo, path: str, token: str | None = None) -
     assert commit
     entry = repo.listing(commit).file(path)
     assert entry
-    want = Descriptor(entry.size, git_oid=GitOid(entry.oid))
-    if entry.lfs:
-        want = Descriptor(entry.size, digest=Digest(entry.lfs.sha256))
+    digest = Digest(entry.lfs.sha256) if entry.lfs else None
     url = f"{hub.endpoint}/{repo.name}/resolve/{commit}/{quote(path)}"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return Fetch(f"test:{repo.name}", path, want, Source(url, headers))
+    source = Source(url, headers)
+    listed = TreeEntry(path, entry.size, GitOid(entry.oid), digest)
+    return Fetch(f"test:{repo.name}", listed, lambda _: source)
 
 
 class Fetching:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from hubsync.model.digest import Descriptor, Digest
+from hubsync.model.digest import Digest, GitOid
+from hubsync.model.snapshot import TreeEntry
 from hubsync.ports.blobs import BlobCorruptError
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
@@ -55,8 +56,8 @@ def ranges(hub: TestHub, role: str = "cdn") -> list[str | None]:
 
 
 def fetch_from(endpoint: str, data: bytes, path: str = "f") -> Fetch:
-    want = Descriptor(len(data), digest=Digest.of(data))
-    return Fetch("test:org/x", path, want, Source(f"{endpoint}/{path}"))
+    entry = TreeEntry(path, len(data), GitOid("0" * 40), Digest.of(data))
+    return Fetch("test:org/x", entry, lambda _: Source(f"{endpoint}/{path}"))
 
 
 class TestBrokenBodies:

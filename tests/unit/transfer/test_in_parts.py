@@ -34,13 +34,14 @@ TOP = Path(__file__).parents[3]
 DRIVER = """
 import asyncio, sys
 from pathlib import Path
-from hubsync.model.digest import Descriptor, Digest
+from hubsync.model.digest import Digest, GitOid
+from hubsync.model.snapshot import TreeEntry
 from hubsync.ports.hub import Source
 from hubsync.transfer.engine import Fetch
 from tests.unit.transfer.fetching import Fetching
 root, size, digest, url = sys.argv[1:]
-want = Descriptor(int(size), digest=Digest(digest))
-fetch = Fetch("test:org/files", "w.bin", want, Source(url))
+entry = TreeEntry("w.bin", int(size), GitOid("0" * 40), Digest(digest))
+fetch = Fetch("test:org/files", entry, lambda _: Source(url))
 Fetching(Path(root)).run([fetch], part_bytes_max=64_000, read_timeout_s=60.0)
 """
 
