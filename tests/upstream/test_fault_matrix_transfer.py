@@ -106,11 +106,11 @@ def test_f22_a_terminated_pull_ends_soon_and_keeps_what_it_has(
     half_way = threading.Event()
 
     def count(seen: Seen) -> None:
-        if len(parts(hub)) >= 8:
+        if len(parts(hub)) >= 16:
             half_way.set()
 
     hub.hooks.append(count)
-    hub.faults.add(Fault("stall", role="cdn", after=6, times=-1))
+    hub.faults.add(Fault("stall", role="cdn", after=14, times=-1))
     pulling = subprocess.Popen(
         [sys.executable, "-m", "hubsync", "pull", "acme/tiny", "-q"],
         env=mirror.environment(HUBSYNC_TRANSFER__READ_TIMEOUT="60s"),
