@@ -4,8 +4,7 @@ import hashlib
 import os
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
@@ -23,24 +22,26 @@ Hashed = Callable[[HeldBlob, int], None]
 
 def inspected(
     blobs: BlobStore, wanted: Iterable[HeldBlob], hashed: Hashed
-) -> Iterator[Found]:
-    """Each of *wanted* with what is wrong with it, in order.
+) -> Generator[Found, None, None]:
+    """Each of *wanted* with what is wrong with it, as it is found.
 
-    *hashed* is called in between, in the caller's thread, with a large blob and how
-    many more bytes of it have been read.
+    In no order: who waited for the first of them, a large one, would soon have only
+    that one read.  *hashed* is called in between, in the caller's thread, with a
+    large blob and how many more bytes of it have been read.
     """
     threads = os.cpu_count() or 1
     readers = _Readers(blobs)
-    ahead: deque[Future[list[Found]]] = deque()
+    ahead: set[Future[list[Found]]] = set()
     with ThreadPoolExecutor(threads, "verify") as pool:
         try:
             for batch in _batches(wanted):
-                ahead.append(pool.submit(readers.inspect_all, batch))
-                ahead[-1].add_done_callback(readers.wake)
+                future = pool.submit(readers.inspect_all, batch)
+                ahead.add(future)
+                future.add_done_callback(readers.told.put)
                 if len(ahead) > 2 * threads:
-                    yield from readers.result(ahead.popleft(), hashed)
+                    yield from readers.next(ahead, hashed)
             while ahead:
-                yield from readers.result(ahead.popleft(), hashed)
+                yield from readers.next(ahead, hashed)
         finally:  # Ctrl-C is not to wait for files of many GB
             readers.stopped.set()
             for future in ahead:
@@ -75,34 +76,27 @@ class _Readers:
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
-        self._told: queue.SimpleQueue[tuple[HeldBlob, int] | None] = queue.SimpleQueue()
+        # How much of a blob was read; and each batch when it is done.
+        self.told: queue.SimpleQueue[tuple[HeldBlob, int] | Future[list[Found]]] = (
+            queue.SimpleQueue()
+        )
         self.stopped = threading.Event()
 
     def inspect_all(self, batch: Sequence[HeldBlob]) -> list[Found]:
         return [(blob, self._inspect(blob)) for blob in batch]
 
-    def wake(self, _: "Future[list[Found]]") -> None:
-        """Whoever waits in `result` is to look again."""
-        self._told.put(None)
-
-    def result(self, future: "Future[list[Found]]", hashed: Hashed) -> list[Found]:
-        """What *future* comes to; what is told until then goes to *hashed*."""
-        while not future.done():
-            self._pass_on(self._told.get(), hashed)
-        # What was told of its blobs was told before it was done.
-        while not self._told.empty():
-            self._pass_on(self._told.get(), hashed)
-        return future.result()
-
-    def _pass_on(self, told: tuple[HeldBlob, int] | None, hashed: Hashed) -> None:
-        if told is not None:
+    def next(self, ahead: set[Future[list[Found]]], hashed: Hashed) -> list[Found]:
+        """What the next of *ahead* comes to; what is told before goes to *hashed*."""
+        while not isinstance(told := self.told.get(), Future):
             hashed(*told)
+        ahead.remove(told)
+        return told.result()
 
     def _inspect(self, blob: HeldBlob) -> str | None:
         def tell(size_bytes: int) -> None:
             if self.stopped.is_set():
                 raise _StoppedError
-            self._told.put((blob, size_bytes))
+            self.told.put((blob, size_bytes))
 
         return _inspect(self._blobs, blob, tell)
 

@@ -1,5 +1,6 @@
 """Hashing large blobs again, told of piece by piece."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def blobs(tmp_path: Path) -> LocalBlobs:
 
 def held(data: bytes) -> HeldBlob:
     return HeldBlob(Digest.of(data), len(data))
+
+
+def make_huge(blobs: LocalBlobs) -> HeldBlob:
+    """Sparse, and so large that reading it would take minutes."""
+    huge = HeldBlob(Digest.of(b"huge"), 1 << 40)
+    path = blobs.path(huge.digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(huge.size_bytes)
+    return huge
 
 
 class Sums(SilentProgress):
@@ -82,17 +93,24 @@ def test_a_large_blob_of_another_length_is_found_and_sums_up(
     assert seen.arrived == {str(Digest.of(LARGE)): len(LARGE)}
 
 
+def test_a_large_blob_holds_up_nobody_else(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small ones are read beside it, however many come after it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    wanted = [make_huge(blobs), *[held(SMALL)] * 2000]
+    finding = inspected(blobs, wanted, lambda _blob, _size_bytes: None)
+    found = [next(finding) for _ in range(1900)]
+    assert found == [(held(SMALL), None)] * 1900
+    finding.close()
+
+
 def test_whoever_stops_does_not_wait_for_large_blobs(blobs: LocalBlobs) -> None:
     """As Ctrl-C does, which comes while the caller waits for the threads."""
 
     def interrupt(_blob: HeldBlob, _size_bytes: int) -> None:
         raise KeyboardInterrupt
 
-    # Sparse, and so large that reading it would take minutes.
-    huge = HeldBlob(Digest.of(b"huge"), 1 << 40)
-    path = blobs.path(huge.digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.truncate(huge.size_bytes)
+    huge = make_huge(blobs)
     with pytest.raises(KeyboardInterrupt):
         list(inspected(blobs, [huge] * 9, interrupt))
