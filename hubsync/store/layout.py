@@ -13,7 +13,8 @@ from hubsync.store.disk import explained, make_folders, write_durably
 from hubsync.store.lock import holder, lock_within
 
 LAYOUT_VERSION = 1
-QUARANTINE_KEPT = 20
+QUARANTINE_KEPT = 20  # files, and no more bytes than
+QUARANTINE_BYTES = 16 << 30
 _FOLDERS = ("blobs/sha256", "partial", "trash", "quarantine", "records", "hub")
 CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -226,15 +227,22 @@ class StoreRoot:
 
     def set_aside(self, path: Path, key: str) -> None:
         """Move a damaged file to quarantine, where the newest few are kept."""
-        self.drop_quarantined(keep=QUARANTINE_KEPT - 1)
         path.rename(self.quarantine / f"{key}.{time.time_ns()}.{os.getpid()}")
+        self.drop_quarantined()
 
-    def drop_quarantined(self, *, keep: int) -> None:
-        """Delete all but the *keep* files that were set aside last."""
-        oldest_first = sorted(self.quarantine.iterdir(), key=_set_aside_at)
-        for path in oldest_first[: max(0, len(oldest_first) - keep)]:
+    def drop_quarantined(self) -> None:
+        """Delete the older ones: of large files even a few would fill a disk.
+
+        The newest one stays, however large it is: somebody may want to look at it.
+        """
+        newest_first = sorted(self.quarantine.iterdir(), key=_set_aside_at)[::-1]
+        total = 0
+        for number, path in enumerate(newest_first):
             with suppress(FileNotFoundError):
-                path.unlink()
+                total += path.stat().st_blocks * 512
+                is_much = number >= QUARANTINE_KEPT or total > QUARANTINE_BYTES
+                if number and is_much:
+                    path.unlink()
 
 
 def _set_aside_at(path: Path) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from hubsync.model.digest import Digest, InvalidDigestError
 from hubsync.store.disk import explained
 from hubsync.store.journal import SUFFIX, journal_of
-from hubsync.store.layout import QUARANTINE_KEPT, StoreRoot
+from hubsync.store.layout import StoreRoot
 from hubsync.store.lock import open_locked_now
 
 PARTIAL_KEPT_S = 14 * 86400.0
@@ -29,7 +29,7 @@ def clean_leftovers(root: StoreRoot, partial_kept_s: float = PARTIAL_KEPT_S) -> 
         _drop_partials(root.partial, time.time() - partial_kept_s)
         _drop_unfinished_views(root.staging)
         _drop_foreign(root.trash)
-        root.drop_quarantined(keep=QUARANTINE_KEPT)
+        root.drop_quarantined()
 
 
 def _drop_partials(folder: Path, oldest_s: float) -> None:

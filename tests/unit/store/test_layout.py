@@ -8,6 +8,7 @@ import pytest
 from hubsync.model.digest import Digest
 from hubsync.model.errors import ExitCode
 from hubsync.ports.blobs import StoreBusyError, StoreLayoutError, StoreReadOnlyError
+from hubsync.store import layout
 from hubsync.store.layout import QUARANTINE_KEPT, StoreRoot
 from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
@@ -290,3 +291,19 @@ def test_quarantine_keeps_the_newest_few(blobs: LocalBlobs) -> None:
 
     kept = {path.read_bytes() for path in blobs.root.quarantine.iterdir()}
     assert kept == {b"%d" % n for n in range(5, QUARANTINE_KEPT + 5)}
+
+
+def test_quarantine_keeps_few_of_large_files_and_always_the_newest(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "QUARANTINE_BYTES", 1_000_000)
+    kept = []
+    for n in range(6):
+        data = b"%d" % n * (300_000 if n < 5 else 2_000_000)
+        blobs.quarantine(fill(blobs, by_digest(data), data).digest)
+        kept.append([one.stat().st_size for one in blobs.root.quarantine.iterdir()])
+
+    assert [sum(sizes) for sizes in kept[:5]] == [
+        *(300_000, 600_000, 900_000, 900_000, 900_000)
+    ]
+    assert kept[5] == [2_000_000]
