@@ -86,7 +86,8 @@ def as_json(result: PullResult) -> Mapping[str, object]:
         least, most = plan.requests_hub(sends_contents=result.sends_contents)
         answer["requests_to_fetch_min"] = least
         answer["requests_to_fetch"] = most
-        answer["bytes_to_fetch"] = plan.fetch_bytes
+        answer["bytes_to_fetch"] = plan.fetch_bytes - result.bytes_resumed
+        answer["bytes_to_resume"] = result.bytes_resumed
         answer["fetch"] = [
             {"path": item.entry.path, "size": item.want.size_bytes}
             for item in plan.fetch
@@ -106,6 +107,8 @@ def _print_plan(common: Common, result: PullResult, plan: Plan) -> None:
     fetch, reuse, share = map(
         format_size, (totals.fetch_bytes, totals.reuse_bytes, totals.share_bytes)
     )
+    if result.bytes_resumed:
+        fetch += f", of which {format_size(result.bytes_resumed)} came before"
     click.echo(
         f"{result.repo} {result.revision} = {result.commit.oid}\n"
         f"  to fetch      {len(plan.fetch):>7} files  {fetch}\n"

@@ -144,6 +144,7 @@ class Puller:
             return replace(
                 result,
                 plan=plan,
+                bytes_resumed=await asyncio.to_thread(self._partial_bytes, plan),
                 requests=hub.requests,
                 warnings=warnings,
                 sends_contents=hub.sends_contents,
@@ -255,6 +256,9 @@ class Puller:
         if mark_lost_too:
             mark_lost(stock, self.catalog, self.blobs, self.progress.note)
         return plan_pull(tree, stock.digests, stock.oids, request.selection)
+
+    def _partial_bytes(self, plan: Plan) -> int:
+        return sum(self.blobs.partial_bytes(item.want) for item in plan.fetch)
 
     def _check_room(self, plan: Plan) -> None:
         self.blobs.check_room(item.want for item in plan.fetch)

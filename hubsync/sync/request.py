@@ -27,7 +27,8 @@ class PullResult:
 
     *path* is None after a dry run without a view.  *bytes_fetched* came over the
     network, those of retries included; *bytes_resumed* an earlier pull had left,
-    or another command has brought in meanwhile.  *requests* were sent in all: to
+    or another command has brought in meanwhile; after a dry run, what a pull would go
+    on from.  *requests* were sent in all: to
     the hub, and to where it redirects.
     """
 

@@ -1,5 +1,7 @@
 """What went wrong with one request: not yet an error of the run."""
 
+import aiohttp
+
 
 class RetryLaterError(Exception):
     """Nothing final: ask again, after *wait_s* seconds if the hub said so."""
@@ -35,6 +37,7 @@ class LongBodyError(Exception):
 
 def broken(host: str, error: Exception) -> RetryLaterError:
     """What to raise when the connection to *host* broke off."""
-    return RetryLaterError(
-        f"the connection to {host} broke: {str(error) or type(error).__name__}"
-    )
+    why = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientPayloadError):  # which says it in other words
+        why = "the body ended too early"
+    return RetryLaterError(f"the connection to {host} broke: {why}")

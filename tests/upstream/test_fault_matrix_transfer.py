@@ -128,6 +128,19 @@ def test_f22_a_terminated_pull_ends_soon_and_keeps_what_it_has(
     assert hub.lfs_bytes_sent <= SIZE - MIB // 2, "what had come is not sent again"
 
 
+def test_f22_a_dry_run_knows_what_an_interrupted_pull_has_left(
+    mirror: QuickMirror, repo: HubRepo, hub: TestHub
+) -> None:
+    hub.faults.add(Fault("status", role="cdn", after=9, times=-1, status=503))
+    with pytest.raises(HubError):
+        mirror.pull("acme/tiny")
+    hub.faults.clear()
+    left = mirror.json("pull", "acme/tiny", "--dry-run")
+    assert left["bytes_to_resume"] > 0
+    assert " came before" in mirror.run("pull", "acme/tiny", "--dry-run").stdout
+    assert mirror.pull("acme/tiny").bytes_fetched == left["bytes_to_fetch"]
+
+
 @pytest.mark.parametrize("bucket", ["resolvers", "api"])
 def test_f25_no_request_is_sent_inside_a_closed_window(
     mirror: QuickMirror, hub: TestHub, bucket: str
