@@ -125,7 +125,8 @@ class SqliteRows:
         try:
             # Never left half read: an open cursor would hold a read transaction
             # and keep the write-ahead log from being shortened.
-            return [make(row) for row in connection.execute(sql, parameters)]
+            with contextlib.closing(connection.execute(sql, parameters)) as rows:
+                return [make(row) for row in rows]
         finally:
             if self._closed:
                 connection.close()

@@ -78,6 +78,7 @@ def verify(
         count += 1
         size += blob.size_bytes
         progress(blob)
+    damaged.sort(key=lambda one: one.name)  # they are found in no order
     return VerifyReport(count, size, tuple(damaged))
 
 

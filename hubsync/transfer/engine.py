@@ -44,8 +44,8 @@ class Engine:
         self._blobs, self._options, self._progress = blobs, options, progress
         self._limiter = RateLimiter(options.rate_bytes_per_s)
         # Each connection may need an open file for its ingest, one may wait to be
-        # published, and the body of a large file takes two more.
-        self._files = max((_open_files_max() - _FILES_KEPT_FREE) // 5, 2)
+        # published, and the body of a large file takes three more.
+        self._files = max((_open_files_max() - _FILES_KEPT_FREE) // 6, 2)
 
     async def __aenter__(self) -> Self:
         self._session = Session(self._options)

@@ -49,6 +49,7 @@ class Pipes:
 
     def __init__(self) -> None:
         self._free: list[Pipe] = []
+        self._is_closed = False
 
     def take(self) -> Pipe:
         """An empty one that nobody else has."""
@@ -57,8 +58,11 @@ class Pipes:
     def give(self, pipe: Pipe) -> None:
         """Nobody uses *pipe* any more, and it is empty."""
         self._free.append(pipe)
+        if self._is_closed:
+            self.close()
 
     def close(self) -> None:
-        """Close those that are here."""
+        """Close those that are here, and those that are still to come."""
+        self._is_closed = True
         while self._free:
             self._free.pop().close()

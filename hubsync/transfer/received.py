@@ -46,10 +46,10 @@ class ReceivedBody(ABC):
         seen = self._landing.at
         while True:
             await asyncio.sleep(min(LOOK_S, options.read_timeout_s / 4))
+            taken.flush()
             silent_s = self._clock() - taken.byte_at
             if taken.is_waiting and silent_s >= options.read_timeout_s:
                 taken.fail(TimeoutError(f"not a byte for {silent_s:.0f} s"))
-            taken.flush()
             try:
                 watch.saw(self._landing.at - seen)
             except RetryLaterError as error:
@@ -70,8 +70,7 @@ class SplicedBody(ReceivedBody):
 
     async def _receive(self, left: int, first: Sequence[bytes], at: int) -> None:
         run, buffer = self._run, self._run.buffers.take()
-        spliced = Spliced(self._reply.response, left, buffer, run.pipes, self._consume)
-        spliced.start()
+        spliced = self._begin(left, buffer)
         watching = asyncio.create_task(self._watch(spliced))
         try:
             await self._landing.write(first, at)
@@ -85,6 +84,19 @@ class SplicedBody(ReceivedBody):
             spliced.stop()
             await self._write_held()
             run.buffers.give(buffer)
+
+    def _begin(self, left: int, buffer: memoryview) -> Spliced:
+        response, pipes = self._reply.response, self._run.pipes
+        try:
+            spliced = Spliced(response, left, buffer, pipes, self._consume)
+            try:
+                spliced.start()
+            except BaseException:
+                spliced.stop()
+                raise
+        except OSError as error:  # too many open files
+            raise broken(self._reply.host, error) from error
+        return spliced
 
     def _consume(self, come: Piped | memoryview) -> bool:
         """Write what has come at once while that takes no time, or hold it."""

@@ -7,6 +7,7 @@ the file.  That saves two copies and, with them, more than half of the time.
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import cache
 
 import aiohttp
@@ -15,6 +16,9 @@ from hubsync.transfer.pipes import Pipe, Piped, Pipes
 from hubsync.transfer.taken import Taken
 
 _PEEK_BYTES = 64
+# So much has to be there before we are woken: each time costs as much as copying it.
+# What is less comes with the next `flush`.
+_WORTH_BYTES = 256 * 1024
 
 # Gets what has come; whether it was dealt with, or `wait` gives it to somebody.
 Consume = Callable[[Piped | memoryview], bool]
@@ -51,6 +55,7 @@ class Spliced(Taken):
         # asyncio lets nobody else wait for the descriptor that it waits for.
         self._socket = socket.socket(fileno=os.dup(ours.fileno()))
         self._is_listening = False
+        self._ask_for(_WORTH_BYTES)
 
     async def wait(self) -> bool:
         """Whether something was not consumed, or all has come and was.
@@ -67,9 +72,15 @@ class Spliced(Taken):
         """What was not consumed is dealt with."""
         self._resume()
 
+    def flush(self) -> None:
+        """As `Taken.flush`."""
+        if self._is_listening:
+            self._readable()
+
     def stop(self) -> None:
         """Receive no more."""
         self._deafen()
+        self._ask_for(1)
         self._socket.close()
 
     def _listen(self) -> None:
@@ -89,15 +100,29 @@ class Spliced(Taken):
                 return
             self.byte_at = self._loop.time()
             self._left_bytes -= len(come)
-            if not self._left_bytes:
-                self._deafen()
-                self._give_back(is_good=not self._is_more_to_come())
-            if not self._consume(come):
+            try:
+                is_consumed = self._consume(come)
+            finally:
+                self._prepare_for_the_rest()
+            if not is_consumed:
                 self._pause()
         except BaseException as error:  # noqa: BLE001 - `wait` raises it
             self.fail(error)
         if not self._left_bytes:
             self._wake()
+
+    def _prepare_for_the_rest(self) -> None:
+        if not self._left_bytes:
+            self._deafen()
+            self._ask_for(1)
+            self._give_back(is_good=not self._is_more_to_come())
+        elif self._left_bytes < _WORTH_BYTES:
+            self._ask_for(self._left_bytes)
+
+    def _ask_for(self, least_bytes: int) -> None:
+        """Be woken when so many bytes are there, or the end is."""
+        with suppress(OSError):  # a system that does not know it wakes us for each
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least_bytes)
 
     def _receive(self) -> Piped | memoryview | None:
         """What there is; None: nothing after all.
@@ -109,21 +134,30 @@ class Spliced(Taken):
             begins = self._socket.recv(_PEEK_BYTES, socket.MSG_PEEK)
             if not begins:
                 raise ConnectionError("the connection was closed")
-            return self._move() if any(begins) else self._copy()
+            moved = self._move() if any(begins) else None
+            # What is there and does not go into a pipe can still be received: a
+            # pipe that is full of crumbs, or TCP's urgent data, of which there is
+            # none in HTTP.
+            return moved or self._copy()
         except (BlockingIOError, InterruptedError):
             return None
 
-    def _move(self) -> Piped:
+    def _move(self) -> Piped | None:
         pipe = self._pipes.take()
         try:
-            return pipe.fill(self._socket.fileno(), self._left_bytes)
+            moved = pipe.fill(self._socket.fileno(), self._left_bytes)
+        except BlockingIOError:
+            moved = None
         except BaseException:
-            self._pipes.give(pipe)  # nothing has come into it
+            pipe.close()
             raise
+        if not moved:
+            self._pipes.give(pipe)  # nothing has come into it
+        return moved or None
 
-    def _copy(self) -> memoryview:
+    def _copy(self) -> memoryview | None:
         into = self._buffer[: self._left_bytes]
-        return into[: self._socket.recv_into(into)]
+        return into[: self._socket.recv_into(into)] or None
 
     def _is_more_to_come(self) -> bool:
         """Whether there is something behind the body, where nothing should be."""
@@ -138,14 +172,12 @@ def can_splice() -> bool:
     """Whether this system moves bytes from a socket to a pipe."""
     if not hasattr(os, "splice"):
         return False
-    ours, theirs = socket.socketpair()
-    pipe = Pipe()
-    try:
-        theirs.send(b"x")
-        return len(pipe.fill(ours.fileno(), 1)) == 1
-    except OSError:
-        return False
-    finally:
-        pipe.close()
-        ours.close()
-        theirs.close()
+    with ExitStack() as stack:
+        try:
+            pipe = Pipe()
+            stack.callback(pipe.close)
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+            theirs.send(b"x")
+            return len(pipe.fill(ours.fileno(), 1)) == 1
+        except OSError:
+            return False

@@ -153,5 +153,11 @@ def can_take_over(response: aiohttp.ClientResponse, size_bytes: int) -> bool:
 
 
 def is_plain(response: aiohttp.ClientResponse) -> bool:
-    """Whether its bytes are on the wire as they are."""
-    return response.url.scheme == "http"
+    """Whether its bytes are on the wire as they are.
+
+    Its address does not tell: a proxy may be spoken to over TLS.
+    """
+    connection = response.connection
+    if connection is None or connection.transport is None:
+        return False  # nothing of it comes any more
+    return connection.transport.get_extra_info("sslcontext") is None

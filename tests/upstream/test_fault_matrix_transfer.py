@@ -128,7 +128,7 @@ def test_f22_a_terminated_pull_ends_soon_and_keeps_what_it_has(
     assert hub.lfs_bytes_sent <= SIZE - MIB // 2, "what had come is not sent again"
 
 
-def test_f22_a_dry_run_knows_what_an_interrupted_pull_has_left(
+def test_a_dry_run_knows_what_an_interrupted_pull_has_left(
     mirror: QuickMirror, repo: HubRepo, hub: TestHub
 ) -> None:
     hub.faults.add(Fault("status", role="cdn", after=9, times=-1, status=503))

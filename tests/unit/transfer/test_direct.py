@@ -13,7 +13,7 @@ import pytest
 
 from hubsync.transfer.buffers import ASIDE_S, SLOW_S, Buffers, Pace
 from hubsync.transfer.direct import TLS_BUFFER_BYTES, Direct
-from hubsync.transfer.taken import can_take_over, come_already
+from hubsync.transfer.taken import can_take_over, come_already, is_plain
 from tests.unit.transfer.wire import BODY, serving, whole
 
 BLOCK = 65_536
@@ -229,6 +229,31 @@ def test_bodies_that_are_more_than_their_bytes_are_left_to_aiohttp() -> None:
             session.get(server.url) as one,
         ):
             assert not can_take_over(one, 5)
+
+    asyncio.run(main())
+
+
+def test_a_proxy_behind_tls_is_not_plain_whatever_the_address(
+    certificate: tuple[Path, Path],
+) -> None:
+    """The kernel would move what is encrypted."""
+
+    async def main() -> None:
+        async with (
+            serving(whole()) as plain,
+            serving(whole(), certificate) as proxy,
+            aiohttp.ClientSession() as session,
+        ):
+            assert proxy.context
+            async with session.get(plain.url) as one:
+                assert is_plain(one)
+            by_proxy = session.get(
+                "http://far.example/", proxy=proxy.url, ssl=proxy.context
+            )
+            async with by_proxy as one:
+                assert can_take_over(one, len(BODY))
+                assert not is_plain(one)
+                assert await receive(one, len(BODY), block=TLS_BUFFER_BYTES) == BODY
 
     asyncio.run(main())
 

@@ -144,6 +144,84 @@ def test_what_begins_with_zeros_comes_in_a_buffer() -> None:
     assert receiver.copied < 2 * SIZE
 
 
+def test_a_slow_line_wakes_us_for_much_or_now_and_then() -> None:
+    """Not for each crumb: that would cost more than all else."""
+    crumbs = 600
+    taken: list[int] = []
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        step = len(BODY) // crumbs + 1
+        for start in range(0, len(BODY), step):
+            writer.write(BODY[start : start + step])
+            await writer.drain()
+            await asyncio.sleep(0.0005)
+        writer.close()
+
+    async def main() -> bytes:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = "http://{}:{}/".format(*server.sockets[0].getsockname())
+        receiver = Receiver()
+
+        def count(come: Piped | memoryview) -> bool:
+            taken.append(len(come))
+            return receiver.keep(come)
+
+        async with (
+            server,
+            aiohttp.ClientSession() as session,
+            session.get(url) as one,
+        ):
+            await receiver.receive(one, len(BODY), count)
+        return receiver.body
+
+    assert asyncio.run(main()) == BODY
+    assert len(taken) < crumbs // 10
+
+
+def test_what_is_there_can_be_had_before_it_is_much() -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        await writer.drain()
+        await begun.wait()
+        writer.write(b"some")
+        await writer.drain()
+        await over.wait()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = "http://{}:{}/".format(*server.sockets[0].getsockname())
+        receiver = Receiver()
+        buffer = memoryview(bytearray(65_536))
+        async with (
+            server,
+            aiohttp.ClientSession() as session,
+            session.get(url) as one,
+        ):
+            spliced = Spliced(one, 1_000_000, buffer, receiver.pipes, receiver.keep)
+            spliced.start()
+            begun.set()
+            while not receiver.found:
+                spliced.flush()
+                await asyncio.sleep(0)
+            assert receiver.body == b"some"
+            over.set()
+            with pytest.raises(OSError, match="closed"):
+                await spliced.wait()
+            spliced.stop()
+
+    asyncio.run(main())
+
+
 def test_a_file_that_takes_nothing_from_a_pipe_gets_it_all_the_same(
     tmp_path: Path,
 ) -> None:
