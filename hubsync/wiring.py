@@ -17,6 +17,7 @@ from hubsync.catalog import schema
 from hubsync.catalog.catalog import Catalog
 from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.model.errors import NotHeldError, UsageError
+from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import StoreReadOnlyError
 from hubsync.ports.hub import Hub
@@ -63,7 +64,7 @@ class App:
             known = ", ".join(self.settings.upstreams)
             what = (
                 "what `hubsync add` recorded; there is no upstream to pull it from"
-                if upstream == "local"
+                if upstream == LOCAL
                 else f"not a configured upstream (known: {known})"
             )
             raise UsageError(f"{upstream!r} is {what}")

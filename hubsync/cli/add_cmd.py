@@ -13,13 +13,12 @@ from hubsync.cli.output import in_events, print_json, say
 from hubsync.cli.progress import progress_for, progress_option
 from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.model.errors import ExitCode
+from hubsync.model.repo import LOCAL
 from hubsync.model.revision import DEFAULT_BRANCH, RefName, check_branch
 from hubsync.model.units import format_size
 from hubsync.sync.add import AddRequest, AddResult, add_folder
 from hubsync.sync.pull import lay_out
 from hubsync.wiring import VIEWS_WAIT_S
-
-LOCAL_UPSTREAM = "local"
 
 EPILOG = """\b
 EXAMPLES
@@ -71,17 +70,17 @@ def command(
     """
     settings = common.settings()
     arg = understand(settings, repo, repo_type)
-    if arg.upstream not in (None, LOCAL_UPSTREAM):
+    if arg.upstream not in (None, LOCAL):
         raise click.UsageError(
             f"{arg.upstream} is an upstream; what is added belongs to "
-            f"{LOCAL_UPSTREAM}: write {arg.repo_type.url_prefix}{arg.name}"
+            f"{LOCAL}: write {arg.repo_type.url_prefix}{arg.name}"
         )
     if arg.revision is not None:
         raise click.UsageError("name the branch with --branch, not after '@'")
     check_branch(branch)
     request = AddRequest(
         folder=folder,
-        repo=arg.on(LOCAL_UPSTREAM),
+        repo=arg.on(LOCAL),
         message=message,
         author=_user() if author is None else author,
         branch=branch,
@@ -127,7 +126,7 @@ def _json(
 ) -> Mapping[str, object]:
     published = result.published
     return {
-        "upstream": LOCAL_UPSTREAM,
+        "upstream": LOCAL,
         "repo_type": request.repo.repo_type.value,
         "repo": request.repo.name,
         "revision": request.branch,

@@ -13,8 +13,8 @@ import click
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.config.load import load
 from hubsync.config.schema import Settings
-from hubsync.model.errors import NotHeldError
-from hubsync.model.repo import RepoArg, RepoId, RepoType, parse_repo
+from hubsync.model.errors import NotHeldError, UsageError
+from hubsync.model.repo import LOCAL, RepoArg, RepoId, RepoType, parse_repo
 from hubsync.model.revision import DEFAULT_BRANCH, canonical
 from hubsync.wiring import App, open_app
 
@@ -116,13 +116,13 @@ def understand(settings: Settings, text: str, repo_type: str | None) -> RepoArg:
 
 
 def find_held(app: App, text: str, repo_type: str | None) -> tuple[RepoRow, RepoArg]:
-    """The recorded repo that REPO names; any upstream, when it names none.
+    """The recorded repo that REPO names; without an upstream, as it is served.
 
     Raises:
         NotHeldError: none is recorded.
     """
     arg = understand(app.settings, text, repo_type)
-    order = [arg.upstream] if arg.upstream else [*app.settings.upstreams, "local"]
+    order = [arg.upstream] if arg.upstream else [LOCAL, *app.settings.upstreams]
     for upstream in order:
         row = app.catalog.find_repo(RepoId(upstream, arg.repo_type, arg.name))
         if row is not None:
@@ -136,6 +136,23 @@ def find_held(app: App, text: str, repo_type: str | None) -> tuple[RepoRow, Repo
         hint="See what is held: hubsync list. Bring it in: hubsync pull "
         f"{arg.repo_type.url_prefix}{arg.name}",
     )
+
+
+def require_one(app: App, text: str, repo_type: str | None) -> None:
+    """Raise if REPO names no upstream and is held from several.
+
+    Raises:
+        UsageError: with how to name each.
+    """
+    arg = understand(app.settings, text, repo_type)
+    rows = app.catalog.find_by_name(arg.repo_type, arg.name)
+    if arg.upstream is None and len(rows) > 1:
+        prefix = arg.repo_type.url_prefix
+        names = [f"{row.repo.upstream}:{prefix}{row.repo.name}" for row in rows]
+        raise UsageError(
+            f"{text} is held from {len(rows)} upstreams",
+            hint=f"Say which one is meant: {' or '.join(names)}",
+        )
 
 
 def find_snapshot(

@@ -7,6 +7,7 @@ from hubsync.cli.common import (
     common_options,
     find_held,
     find_snapshot,
+    require_one,
     type_option,
 )
 from hubsync.cli.exits import exit_status
@@ -40,6 +41,7 @@ def command(common: Common, repo: str, repo_type: str | None) -> None:
         app.root.lock_shared(LOCK_WAIT_S),
         app.root.lock_views(LOCK_WAIT_S, alone=True),
     ):
+        require_one(app, repo, repo_type)
         row, arg = find_held(app, repo, repo_type)
         snapshot = None
         if arg.revision is not None:

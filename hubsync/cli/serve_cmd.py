@@ -6,12 +6,12 @@ import logging
 
 import click
 
-from hubsync.cli.add_cmd import LOCAL_UPSTREAM
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode
+from hubsync.model.repo import LOCAL
 from hubsync.serve.app import create_app, run
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
@@ -74,7 +74,7 @@ def _options(settings: Settings) -> ServeOptions:
 
 def _library(app: App) -> Library:
     """What `hubsync add` recorded wins over an upstream's repo of the same name."""
-    order = (LOCAL_UPSTREAM, *app.settings.upstreams)
+    order = (LOCAL, *app.settings.upstreams)
     return Library(app.catalog, app.blobs, upstream_order=order)
 
 

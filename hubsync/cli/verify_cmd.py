@@ -6,7 +6,6 @@ from dataclasses import replace
 import click
 
 from hubsync.catalog.rows import RepoRow, SnapshotRow
-from hubsync.cli.add_cmd import LOCAL_UPSTREAM
 from hubsync.cli.common import (
     Common,
     common_options,
@@ -22,6 +21,7 @@ from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.cli.repair import repair_all
 from hubsync.cli.verify_progress import HashingProgress
 from hubsync.model.errors import ExitCode
+from hubsync.model.repo import LOCAL
 from hubsync.model.units import format_size
 from hubsync.retention.verify import (
     Damage,
@@ -181,7 +181,7 @@ def _print_damage(common: Common, damage: Damage, *, repaired: bool) -> None:
 
 
 def _remedy(row: RepoRow, snapshot: SnapshotRow) -> str:
-    if row.repo.upstream == LOCAL_UPSTREAM:
+    if row.repo.upstream == LOCAL:
         return f"add it again: hubsync add DIR {row.repo.name}"
     place = f"{row.repo}@{snapshot.commit.oid[:10]}"
     return f"fetch it again with: hubsync pull {place}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from hubsync.model.errors import UsageError
-from hubsync.model.repo import UPSTREAM_NAME
+from hubsync.model.repo import LOCAL, UPSTREAM_NAME
 from hubsync.model.units import parse_duration, parse_rate, parse_size
 
 
@@ -133,7 +133,7 @@ class Settings(Section):
                 raise ValueError(
                     f"{name!r}: an upstream's name is lower-case letters, digits, - _"
                 )
-        if "local" in upstreams:
+        if LOCAL in upstreams:
             raise ValueError("'local' is the name of what `hubsync add` records")
         return upstreams or default_upstreams()
 

@@ -10,6 +10,7 @@ from hubsync.model.errors import UsageError
 _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 UPSTREAM_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 NAME_CHARS_MAX = 96
+LOCAL = "local"  # the upstream of what was added here, and comes from no hub
 
 FORMS = (
     "org/name, org/name@revision, datasets/org/name, spaces/org/name, "
@@ -173,7 +174,7 @@ def _split_origin(text: str, known: dict[str, str]) -> tuple[str | None, str, bo
         return _named_host(text, host, known), parts.path.strip("/"), True
     prefix, colon, rest = text.partition(":")
     if colon and "/" not in prefix and "@" not in prefix:
-        if prefix not in known and prefix != "local":
+        if prefix not in known and prefix != LOCAL:
             names = ", ".join(sorted(known))
             raise InvalidRepoError(text, f"no upstream {prefix!r} (known: {names})")
         return prefix, rest, False

@@ -9,7 +9,7 @@ from random import Random
 from hubsync.catalog.leases import Lease
 from hubsync.catalog.rows import Publication
 from hubsync.model.errors import NotHeldError
-from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.repo import LOCAL, RepoId, RepoType
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import HeldBlob, Ingest
@@ -83,7 +83,7 @@ def finisher(open_store: OpenStore, contents: Sequence[Content]) -> Work:
 
 
 def repo_of(name: str) -> RepoId:
-    return RepoId("local", RepoType.MODEL, f"selftest/{name}")
+    return RepoId(LOCAL, RepoType.MODEL, f"selftest/{name}")
 
 
 def forget_old(app: App, mouth: Mouth, versions_kept: int) -> None:

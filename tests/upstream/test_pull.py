@@ -453,7 +453,12 @@ def test_several_local_and_hub_repos_of_one_name_stay_apart(
     mirror.pull("acme/tiny")
     rows = [json.loads(r) for r in mirror.run("list", "--json").stdout.splitlines()]
     assert {row["upstream"] for row in rows} == {"local", "huggingface"}
+    # What is served under the name; nobody forgets one and means the other.
     assert mirror.json("show", "local:acme/tiny")["bytes"] == 4
+    assert mirror.json("show", "acme/tiny")["bytes"] == 4
+    refused = mirror.run("forget", "acme/tiny")
+    assert refused.returncode == 2
+    assert "local:acme/tiny or huggingface:acme/tiny" in refused.stderr
     mirror.run("forget", "local:acme/tiny")
     folder = mirror.root / "hub/models--acme--tiny"
     commit = (folder / "refs/main").read_text()
