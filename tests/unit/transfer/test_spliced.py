@@ -12,7 +12,7 @@ from hubsync.store.writing import move_all
 from hubsync.transfer.pipes import Pipe, Piped, Pipes
 from hubsync.transfer.spliced import Spliced, can_splice
 from hubsync.transfer.taken import come_already
-from tests.unit.transfer.wire import BODY, SIZE, serving, whole
+from tests.unit.transfer.wire import BODY, SIZE, listening, serving, whole
 
 pytestmark = pytest.mark.skipif(not can_splice(), reason="this system has no splice")
 
@@ -159,11 +159,8 @@ def test_a_slow_line_wakes_us_for_much_or_now_and_then() -> None:
             writer.write(BODY[start : start + step])
             await writer.drain()
             await asyncio.sleep(0.0005)
-        writer.close()
 
     async def main() -> bytes:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = "http://{}:{}/".format(*server.sockets[0].getsockname())
         receiver = Receiver()
 
         def count(come: Piped | memoryview) -> bool:
@@ -171,9 +168,9 @@ def test_a_slow_line_wakes_us_for_much_or_now_and_then() -> None:
             return receiver.keep(come)
 
         async with (
-            server,
+            listening(answer) as port,
             aiohttp.ClientSession() as session,
-            session.get(url) as one,
+            session.get(f"http://127.0.0.1:{port}/") as one,
         ):
             await receiver.receive(one, len(BODY), count)
         return receiver.body
@@ -195,17 +192,14 @@ def test_what_is_there_can_be_had_before_it_is_much() -> None:
         writer.write(b"some")
         await writer.drain()
         await over.wait()
-        writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = "http://{}:{}/".format(*server.sockets[0].getsockname())
         receiver = Receiver()
         buffer = memoryview(bytearray(65_536))
         async with (
-            server,
+            listening(answer) as port,
             aiohttp.ClientSession() as session,
-            session.get(url) as one,
+            session.get(f"http://127.0.0.1:{port}/") as one,
         ):
             spliced = Spliced(one, 1_000_000, buffer, receiver.pipes, receiver.keep)
             spliced.start()

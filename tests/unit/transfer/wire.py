@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,43 @@ def whole(body: bytes = BODY, more: bytes = b"") -> bytes:
     return head.encode() + body + more
 
 
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(
+    talk: Talk, context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """The port at which *talk* answers; no connection outlives this."""
+    talking: set[asyncio.Task[None]] = set()
+
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task
+        talking.add(task)
+        try:
+            await talk(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            talking.discard(task)
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+    for task in talking:
+        task.cancel()
+    await asyncio.gather(*talking, return_exceptions=True)
+
+
 @asynccontextmanager
 async def serving(
     answer: bytes,
@@ -33,31 +70,22 @@ async def serving(
     *,
     then_close: bool = False,
 ) -> AsyncIterator[Server]:
-    async def handle(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                server.requests += 1
-                writer.write(answer)
-                await writer.drain()
-                if then_close:
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            server.requests += 1
+            writer.write(answer)
+            await writer.drain()
+            if then_close:
+                break
 
     theirs = None
     if certificate:
         theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         theirs.load_cert_chain(certificate[1], certificate[0])
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=theirs)
-    port = listening.sockets[0].getsockname()[1]
-    server = Server(f"{'https' if theirs else 'http'}://127.0.0.1:{port}/")
-    if certificate:
-        server.context = ssl.create_default_context(cafile=str(certificate[1]))
-    async with listening:
+    async with listening(talk, theirs) as port:
+        server = Server(f"{'https' if theirs else 'http'}://127.0.0.1:{port}/")
+        if certificate:
+            server.context = ssl.create_default_context(cafile=str(certificate[1]))
         yield server
