@@ -53,6 +53,11 @@ class App:
     records: StoreRecords
     views: tuple[View, ...]
 
+    @property
+    def upstream_order(self) -> tuple[str, ...]:
+        """Of several repos of one name, whose is meant: first what was added here."""
+        return (LOCAL, *self.settings.upstreams)
+
     def hub(self, upstream: str, progress: Progress) -> Hub:
         """The hub configured as *upstream*.
 

@@ -21,6 +21,7 @@ from hubsync.catalog.bulk import INSERT_ROWS, chunks, insert, upsert
 from hubsync.catalog.leases import keep_all_out
 from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import blobs, commits, file_spans, lease_claims
+from hubsync.model.batches import batched
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import IntegrityError
 from hubsync.model.snapshot import TreeEntry
@@ -106,29 +107,24 @@ def record_held(
     )
 
 
-def name_of(entry: TreeEntry) -> Digest | GitOid:
-    """What `key_of` writes: here it is the entry's own object, and takes no room."""
-    return entry.lfs or entry.git_oid
-
-
 def record_wanted(
     connection: Connection, entries: Iterable[TreeEntry], now: datetime
 ) -> dict[Digest | GitOid, int]:
-    """Rows for the blobs of *entries*, held or not: `name_of` -> id.
+    """Rows for the blobs of *entries*, held or not: name -> id.
 
     Raises:
         IntegrityError: a size is not the one of the bytes we hold.
     """
     # In one order everywhere, that of the keys, so that two writers wait and never
     # deadlock.  Without making all keys: there may be very many.
-    named = {name_of(one): one for one in entries}
+    named = {one.blob_name: one for one in entries}
     names = sorted(named, key=lambda name: name.hex)
     names.sort(key=lambda name: isinstance(name, Digest))
     ordered = (named[name] for name in names)
     ids: dict[Digest | GitOid, int] = {}
-    for some in chunks(ordered, INSERT_ROWS):
+    for some in batched(ordered, INSERT_ROWS):
         found = _record_some(connection, some, now)
-        ids |= {name_of(entry): found[key_of(entry)] for entry in some}
+        ids |= {entry.blob_name: found[key_of(entry)] for entry in some}
     return ids
 
 

@@ -22,9 +22,9 @@ INSERT_ROWS = 4_000
 COPY_ROWS_MIN = 1000
 
 
-def chunks(items: Iterable[T], size: int = LOOKUP_ROWS) -> Iterator[list[T]]:
-    """*items* in lists of at most *size*: as many as one statement takes."""
-    return batched(items, size)
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """*items* in lists: each as many as one statement takes."""
+    return batched(items, LOOKUP_ROWS)
 
 
 def upsert(connection: Connection, table: Table) -> Any:
@@ -50,7 +50,7 @@ def insert(
     *on_conflict* is what else to do with them, in the SQL of both databases.
     """
     clause = on_conflict or ("DO NOTHING" if keep_existing else "")
-    for some in chunks(rows, INSERT_ROWS):
+    for some in batched(rows, INSERT_ROWS):
         if connection.dialect.name == "postgresql" and len(some) >= COPY_ROWS_MIN:
             _copy(connection, table, some, clause)
         else:

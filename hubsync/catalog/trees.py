@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from hubsync.catalog.blobs import entry_of, key_of, name_of, record_wanted
+from hubsync.catalog.blobs import entry_of, key_of, record_wanted
 from hubsync.catalog.bulk import insert
 from hubsync.catalog.columns import is_speakable
 from hubsync.catalog.rows import SnapshotRow, SnapshotStateRow
@@ -139,7 +139,7 @@ def write_tree(
             "path": entry.path,
             "from_seq": seq,
             "to_seq": CURRENT,
-            "blob_id": ids[name_of(entry)],
+            "blob_id": ids[entry.blob_name],
             "pointer_oid": entry.git_oid.hex if entry.lfs else None,
         }
         for entry in changed

@@ -14,7 +14,7 @@ from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.config.load import load
 from hubsync.config.schema import Settings
 from hubsync.model.errors import NotHeldError, UsageError
-from hubsync.model.repo import LOCAL, RepoArg, RepoId, RepoType, parse_repo
+from hubsync.model.repo import RepoArg, RepoId, RepoType, parse_repo
 from hubsync.model.revision import DEFAULT_BRANCH, canonical
 from hubsync.wiring import App, open_app
 
@@ -122,7 +122,7 @@ def find_held(app: App, text: str, repo_type: str | None) -> tuple[RepoRow, Repo
         NotHeldError: none is recorded.
     """
     arg = understand(app.settings, text, repo_type)
-    order = [arg.upstream] if arg.upstream else [LOCAL, *app.settings.upstreams]
+    order = (arg.upstream,) if arg.upstream else app.upstream_order
     for upstream in order:
         row = app.catalog.find_repo(RepoId(upstream, arg.repo_type, arg.name))
         if row is not None:

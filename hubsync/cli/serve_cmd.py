@@ -11,7 +11,6 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode
-from hubsync.model.repo import LOCAL
 from hubsync.serve.app import create_app, run
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
@@ -73,9 +72,7 @@ def _options(settings: Settings) -> ServeOptions:
 
 
 def _library(app: App) -> Library:
-    """What `hubsync add` recorded wins over an upstream's repo of the same name."""
-    order = (LOCAL, *app.settings.upstreams)
-    return Library(app.catalog, app.blobs, upstream_order=order)
+    return Library(app.catalog, app.blobs, upstream_order=app.upstream_order)
 
 
 def _make_store(common: Common) -> None:

@@ -1,6 +1,6 @@
 """What is kept of a recorded revision, whatever becomes of the catalog."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,7 +22,7 @@ class RevisionRecord:
     hub_id: str | None
     commit: Commit
     recorded_at: datetime
-    entries: Sequence[HeldEntry]
+    entries: Collection[HeldEntry]
 
 
 @dataclass(frozen=True, slots=True)

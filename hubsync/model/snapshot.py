@@ -48,6 +48,11 @@ class TreeEntry:
         return self.lfs is not None
 
     @property
+    def blob_name(self) -> Digest | GitOid:
+        """What its bytes are known by before they are held."""
+        return self.lfs or self.git_oid
+
+    @property
     def want(self) -> Descriptor:
         """What to ask a hub for: LFS by sha256, plain by git object id."""
         if self.lfs:

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from hubsync.catalog.bulk import chunks
 from hubsync.catalog.catalog import Catalog
+from hubsync.model.batches import batched
 from hubsync.model.digest import Digest
 from hubsync.model.errors import UsageError
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore, HeldBlob
@@ -162,7 +162,7 @@ class _Gc:
 
     def settle_trash(self) -> None:
         """Put back what is needed after all, delete what has waited long enough."""
-        for batch in chunks(self.trash.items(), BATCH):
+        for batch in batched(self.trash.items(), BATCH):
             self.put_back += _settle(
                 self.catalog,
                 self.trash,
@@ -182,7 +182,7 @@ class _Gc:
 
     def drop_strays(self) -> None:
         """What a command brought in and had no time to write down."""
-        for batch in chunks(self._strays(), BATCH):
+        for batch in batched(self._strays(), BATCH):
             self.strays += self._sweep([digest for digest, _ in batch])
 
     def _unneeded(self) -> Iterator[HeldBlob]:
@@ -192,7 +192,7 @@ class _Gc:
 
     def _strays(self) -> Iterator[tuple[Digest, int]]:
         youngest_s = self.now_s - self.options.grace_s
-        for batch in chunks(self.blobs.digests(), LOOK):
+        for batch in batched(self.blobs.digests(), LOOK):
             # One range for what stands in a row; few of them are not held.
             held = self.catalog.held_between(min(batch), max(batch))
             unknown = [digest for digest in batch if digest not in held]

@@ -134,26 +134,15 @@ class LocalIngest:
             blocks = [block] if isinstance(block, Block) else list(block)
             size = sum(len(one) for one in blocks)
             start = self.offset if at is None else at
-            if start + size > self._want.size_bytes:
-                raise self.reject("more bytes than that", start + size)
-            self._check_room(size)
-            self._prepare(fd, start)
-            self._pwrite(fd, blocks, start)
-            self._note(start, start + size)
+            with self._writing(fd, start, start + size):
+                write_all(fd, blocks, start, holes=self._journal is not None)
             if at is None or self._want.size_bytes <= HASH_INLINE_BYTES:
                 self._hash_inline(blocks, start)
 
     def write_from(self, pipe: int, size_bytes: int, at: int) -> None:
         """As `Ingest.write_from`."""
-        stop = at + size_bytes
-        with self._file.use() as fd:
-            if stop > self._want.size_bytes:
-                raise self.reject("more bytes than that", stop)
-            self._check_room(size_bytes)
-            self._prepare(fd, at)
-            with self._kept_or_discarded():
-                move_all(pipe, fd, at, size_bytes)
-            self._note(at, stop)
+        with self._file.use() as fd, self._writing(fd, at, at + size_bytes):
+            move_all(pipe, fd, at, size_bytes)
 
     def hash_ahead(self, bytes_max: int) -> int:
         """As `Ingest.hash_ahead`."""
@@ -326,13 +315,16 @@ class LocalIngest:
                 with explained(self._path):
                     self._journal.note(start, stop)
 
-    def _pwrite(self, fd: int, blocks: Sequence[Block], start: int) -> None:
-        with self._kept_or_discarded():
-            write_all(fd, blocks, start, holes=self._journal is not None)
-
     @contextmanager
-    def _kept_or_discarded(self) -> Iterator[None]:
-        """Explain what went wrong with a write, and keep what may be kept."""
+    def _writing(self, fd: int, start: int, stop: int) -> Iterator[None]:
+        """While bytes are put there: what comes before, and what after.
+
+        An error is explained, and what may be kept is.
+        """
+        if stop > self._want.size_bytes:
+            raise self.reject("more bytes than that", stop)
+        self._check_room(stop - start)
+        self._prepare(fd, start)
         try:
             yield
         except OSError as error:
@@ -341,6 +333,7 @@ class LocalIngest:
                 # Nobody knows what such a disk kept of what it took before.
                 self.discard(why)
             raise why from error
+        self._note(start, stop)
 
     def _hash_inline(self, blocks: Sequence[Block], start: int) -> None:
         """Hash what was just written from memory, if it is its turn."""

@@ -138,7 +138,7 @@ def plan_pull(
     total = 0
     for entry in sorted(tree, key=lambda entry: entry.path):
         total += 1
-        name = entry.lfs or entry.git_oid
+        name = entry.blob_name
         is_held = entry.lfs in held if entry.lfs else entry.git_oid in held_oids
         if not selection.wants(entry.path):
             skipped.append(entry)
@@ -159,6 +159,6 @@ def plan_pull(
         tuple(pointers),
         tuple(skipped),
     )
-    placed = plan.totals.selected + len(pointers) + len(skipped)
-    assert placed == total, "one place for each"
+    places = (plan.fetch, reuse, share, pointers, skipped)
+    assert sum(map(len, places)) == total, "one place for each"
     return plan

@@ -6,11 +6,10 @@ wrong.  Where refs point is written after they have moved, from what the catalog
 says then; nothing is acknowledged before.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import overload
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.leases import Lease
@@ -116,7 +115,7 @@ class Publisher:
         return row, found if is_it else None
 
 
-class _HeldTree(Sequence[HeldEntry]):
+class _HeldTree(Collection[HeldEntry]):
     """A tree by path, each file with what is held of it: looked up as it is read.
 
     As a list, that of a repo with very many files would take as much memory as all
@@ -130,16 +129,8 @@ class _HeldTree(Sequence[HeldEntry]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    @overload
-    def __getitem__(self, at: int) -> HeldEntry: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[HeldEntry]: ...
-
-    def __getitem__(self, at: int | slice) -> HeldEntry | Sequence[HeldEntry]:
-        if isinstance(at, slice):
-            return self._look_up(self._entries[at])
-        return self._look_up([self._entries[at]])[0]
+    def __contains__(self, one: object) -> bool:
+        return any(one == held for held in self)
 
     def __iter__(self) -> Iterator[HeldEntry]:
         for some in batched(self._entries):

@@ -382,7 +382,7 @@ def lay_out(
 def _names(tree: Sequence[TreeEntry], selection: Selection) -> list[Digest | GitOid]:
     """What the blobs of the selected files are known by before they are held."""
     return [
-        entry.lfs or entry.git_oid
+        entry.blob_name
         for entry in tree
         if selection.wants(entry.path) and not (entry.lfs and selection.skip_smudge)
     ]

@@ -33,15 +33,15 @@ async def copy_body(
     size = stop - start
     is_small = size <= min(INLINE_BYTES, run.options.block_bytes)
     # With a limit there is nothing to gain, and a connection that has to wait.
-    if is_small or run.limiter.is_limiting or not can_take_over(reply.response, size):
-        inline = ingest.want.size_bytes <= INLINE_BYTES
-        await GatheredBody(run, reply, landing, inline=inline).copy(stop)
-    elif _may_splice(run, reply, ingest):
+    is_direct = not (is_small or run.limiter.is_limiting)
+    may_take = is_direct and can_take_over(reply.response, size)
+    if may_take and _may_splice(run, reply, ingest):
         await SplicedBody(run, reply, landing).copy(size)
-    elif _may_receive(run, reply):
+    elif may_take and _may_receive(run, reply):
         await DirectBody(run, reply, landing).copy(size)
     else:
-        await GatheredBody(run, reply, landing, inline=False).copy(stop)
+        inline = ingest.want.size_bytes <= INLINE_BYTES
+        await GatheredBody(run, reply, landing, inline=inline).copy(stop)
 
 
 def _may_splice(run: Run, reply: Reply, ingest: Ingest) -> bool:

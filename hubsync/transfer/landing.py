@@ -31,39 +31,31 @@ class Landing:
         self._run.byte_at = self._clock()
         return at
 
-    def write_now(self, block: Block) -> None:
+    def write_now(self, come: Block | Piped) -> None:
         """Write, while everybody waits; the disk should take it at once."""
         began = self._clock()
-        self._put([block], self.claim(len(block)))
+        self._put(come, self.claim(len(come)))
         self._run.pace.wrote(began, self._clock())
-        self._advanced(len(block))
+        self._advanced(len(come))
 
     def write_all_now(self, blocks: Sequence[Block], at: int) -> None:
         """The same for *blocks* that belong *at*."""
         self._put(blocks, at)
         self._advanced(sum(map(len, blocks)))
 
-    def move_now(self, piped: Piped) -> None:
-        """As `write_now`, of what is in a pipe."""
-        began = self._clock()
-        self._drain(piped, self.claim(len(piped)))
-        self._run.pace.wrote(began, self._clock())
-        self._advanced(len(piped))
-
-    async def move(self, piped: Piped, at: int) -> None:
-        """As `write`, of what is in a pipe and belongs *at*."""
-        await self._run.disk(lambda: self._drain(piped, at))
-        self._advanced(len(piped))
-
-    async def write(self, blocks: Sequence[Block], at: int) -> None:
-        """Write in a thread *blocks* that belong *at*."""
-        if blocks:
-            await self._run.disk(lambda: self._put(blocks, at))
+    async def write(self, come: Sequence[Block] | Piped, at: int) -> None:
+        """Write in a thread what has come and belongs *at*."""
+        if len(come):
+            await self._run.disk(lambda: self._put(come, at))
+            blocks = [come] if isinstance(come, Piped) else come
             self._advanced(sum(map(len, blocks)))
 
-    def _put(self, blocks: Sequence[Block], at: int) -> None:
+    def _put(self, come: Block | Sequence[Block] | Piped, at: int) -> None:
         try:
-            self._ingest.write(blocks, at)
+            if isinstance(come, Piped):
+                self._drain(come, at)
+            else:
+                self._ingest.write(come, at)
         except BaseException:
             self.has_failed = True
             raise
@@ -72,7 +64,6 @@ class Landing:
         try:
             self._ingest.write_from(piped.pipe.out, len(piped), at)
         except BaseException:
-            self.has_failed = True
             piped.pipe.close()  # nobody knows what is left in it
             raise
         self._run.pipes.give(piped.pipe)

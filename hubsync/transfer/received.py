@@ -104,9 +104,6 @@ class SplicedBody(ReceivedBody):
             self._drop(come)
         elif not self._run.pace.may_write(self._clock()):
             self._held = come, self._landing.claim(len(come))
-        elif isinstance(come, Piped):
-            self._landing.move_now(come)
-            return True
         else:
             self._landing.write_now(come)
             return True
@@ -119,10 +116,9 @@ class SplicedBody(ReceivedBody):
         come, at = held
         if self._landing.has_failed:
             self._drop(come)
-        elif isinstance(come, Piped):
-            await self._landing.move(come, at)
         else:
-            await self._landing.write([come], at)
+            blocks = come if isinstance(come, Piped) else [come]
+            await self._landing.write(blocks, at)
 
     def _drop(self, come: Piped | memoryview) -> None:
         if isinstance(come, Piped):

@@ -11,7 +11,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +66,7 @@ def emit_revision(record: RevisionRecord) -> bytes:
     return b"".join([*out, packed.compress(tail), packed.flush()])
 
 
-def _emit_entries(entries: Sequence[HeldEntry]) -> Iterator[bytes]:
+def _emit_entries(entries: Iterable[HeldEntry]) -> Iterator[bytes]:
     """A list's items as JSON, some at a time, for there may be very many."""
     comma, last = b"", ""
     for some in batched(entries):

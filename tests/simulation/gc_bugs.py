@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection
 
 from hubsync.catalog import leases
-from hubsync.catalog.bulk import chunks
 from hubsync.catalog.catalog import Catalog
+from hubsync.model.batches import batched
 from hubsync.model.digest import Digest
 from hubsync.retention import gc
 
@@ -30,7 +30,7 @@ def bytes_go_before_rows() -> None:
     """Unlink before commit: a crash in between leaves rows without bytes."""
 
     def drop_unneeded(self: Any) -> None:
-        for batch in chunks(self._unneeded(), gc.BATCH):
+        for batch in batched(self._unneeded(), gc.BATCH):
             digests = [blob.digest for blob in batch]
 
             def unlink(tx: Connection, digests: Sequence[Digest] = digests) -> None:
