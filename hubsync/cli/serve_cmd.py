@@ -68,7 +68,32 @@ def command(
 
 def _options(settings: Settings) -> ServeOptions:
     serve = settings.serve
-    return ServeOptions(host=serve.host, port=serve.port, base_url=serve.base_url)
+    return ServeOptions(
+        host=serve.host,
+        port=serve.port,
+        unix_socket=serve.unix_socket,
+        base_url=serve.base_url,
+        workers=serve.workers,
+        tls_cert=serve.tls_cert,
+        tls_key=serve.tls_key,
+        tls_self_signed=serve.tls_self_signed,
+        trusted_proxies=serve.trusted_proxies,
+        accel=serve.accel,
+        accel_prefix=serve.accel_prefix,
+        connections_max=serve.max_connections,
+        connections_per_client_max=serve.connections_per_client,
+        access_log=serve.access_log,
+        on_missing=serve.on_missing,
+        allow=serve.allow,
+        deny=serve.deny,
+        refresh_after_s=serve.refresh_after,
+        xet=serve.xet,
+        xet_above_bytes=serve.xet_above,
+        auth=serve.auth,
+        auth_cache_s=serve.auth_cache,
+        auth_header=serve.auth_header,
+        audit_log=serve.audit_log,
+    )
 
 
 def _library(app: App) -> Library:

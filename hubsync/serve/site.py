@@ -1,6 +1,6 @@
 """All routes: the few fixed ones, the lists, and those about one repo."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -15,6 +15,8 @@ from hubsync.serve.routing import parse_route, raw_path_of
 
 _READS = frozenset({"GET", "HEAD"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Family = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+"""Answers all routes of one first segment; gets the raw path."""
 
 
 class Site:
@@ -24,8 +26,15 @@ class Site:
     not be told from two folders any more.
     """
 
-    def __init__(self, api: Api, library: Library, options: ServeOptions) -> None:
+    def __init__(
+        self,
+        api: Api,
+        library: Library,
+        options: ServeOptions,
+        families: Mapping[str, Family] | None = None,
+    ) -> None:
         self._api, self._library, self._options = api, library, options
+        self._families = dict(families or {})
         self._fixed: dict[str, Handler] = {
             "/": self._welcome,
             "/healthz": self._health,
@@ -44,6 +53,9 @@ class Site:
         if request.method == "OPTIONS":
             return _preflight()
         raw_path = raw_path_of(request.raw_path)
+        first = raw_path.removeprefix("/").partition("/")[0]
+        if family := self._families.get(first):
+            return await family(request, raw_path)
         if request.method not in _READS:
             # The one question that is asked by POST, and nothing is written.
             if request.method != "POST" or "/paths-info/" not in raw_path:
