@@ -9,7 +9,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
-from hubsync.ports.blobs import StoreReadOnlyError
+from hubsync.ports.blobs import HeldBlob, StoreReadOnlyError
 from hubsync.ports.hub import Hub
-from hubsync.ports.progress import Progress
+from hubsync.ports.progress import Progress, SilentProgress
 from hubsync.ports.view import View
 from hubsync.retention.gc import GcOptions, GcReport, collect
+from hubsync.retention.verify import verify
 from hubsync.store.apart import require_apart
 from hubsync.store.ballast import ballast_dropped, keep_ballast
 from hubsync.store.export import ExportReport, write_folder
@@ -33,11 +34,14 @@ from hubsync.store.local import LocalBlobs
 from hubsync.store.records import StoreRecords
 from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
+from hubsync.sync.ondemand import OnDemand, OnDemandOptions
 from hubsync.sync.pull import Puller
 from hubsync.sync.rebuild import needed_by_records, settle_forgotten
 from hubsync.transfer.fetch import Fetcher
 from hubsync.transfer.options import TransferOptions
 
+ONDEMAND_RETRIES_MAX = 2
+STORE_WAIT_S = 5.0  # a client waits; whoever needs the store alone takes long
 VIEWS_WAIT_S = 300.0  # somebody forgets a repo; what was pulled is worth the wait
 
 
@@ -103,6 +107,36 @@ class App:
             progress=progress,
             lock_views=self._lock_views,
         )
+
+    def ondemand(self, options: OnDemandOptions) -> OnDemand:
+        """For a server that fetches what it is asked for and does not hold."""
+        progress = SilentProgress()
+        transfer = transfer_options(self.settings)
+        # A client waits: better a quick no, and it asks again.
+        retries = min(transfer.retries_max, ONDEMAND_RETRIES_MAX)
+        transfer = replace(transfer, retries_max=retries)
+        return OnDemand(
+            catalog=self.catalog,
+            blobs=self.blobs,
+            puller=self.puller(progress),
+            open_hub=lambda upstream: self.hub(upstream, progress),
+            open_engine=lambda: _open_engine(self.blobs, transfer, progress),
+            lock_store=lambda: self.root.lock_shared(STORE_WAIT_S),
+            upstreams=tuple(self.settings.upstreams),
+            options=options,
+        )
+
+    def recheck(self, blob: HeldBlob) -> None:
+        """Read *blob* again, and take it out of everybody's sight if it is damaged."""
+        with self.root.lock_shared(STORE_WAIT_S):
+            verify(
+                self.catalog,
+                self.blobs,
+                self.views,
+                [blob],
+                lambda _: None,
+                lock_views=lambda: self.root.lock_views(VIEWS_WAIT_S, alone=True),
+            )
 
     def _lock_views(self) -> AbstractContextManager[None]:
         """For who only reads the store there is nothing to keep in step."""

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 
 import click
 
@@ -10,10 +11,11 @@ from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
 from hubsync.config.schema import Settings
-from hubsync.model.errors import ExitCode
+from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.app import create_app, run
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
+from hubsync.sync.ondemand import OnDemandOptions
 from hubsync.wiring import App, open_app
 
 EPILOG = """\b
@@ -62,8 +64,25 @@ def command(
             say(f"clients: export HF_ENDPOINT={url}")
 
     _make_store(common)
-    with common.open(read_only=True) as app:
-        asyncio.run(run(create_app(_library(app), options), options, ready))
+    with common.open(or_read_only=True) as app:
+        asyncio.run(_run(app, options, ready))
+
+
+async def _run(app: App, options: ServeOptions, ready: Callable[[str], None]) -> None:
+    ondemand = None
+    if options.on_missing != "refuse":
+        if app.root.read_only:
+            raise UsageError(
+                f"serve.on_missing = {options.on_missing!r} needs a store that can be "
+                f"written, and {app.root.path} cannot",
+                hint='Serve it with on_missing = "refuse".',
+            )
+        ondemand = app.ondemand(
+            OnDemandOptions(options.allow, options.deny, options.refresh_after_s)
+        )
+    recheck = None if app.root.read_only else app.recheck
+    server = create_app(_library(app), options, ondemand=ondemand, recheck=recheck)
+    await run(server, options, ready)
 
 
 def _options(settings: Settings) -> ServeOptions:

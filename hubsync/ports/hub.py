@@ -107,6 +107,10 @@ class NotAllowedError(HubError):
     exit_code = ExitCode.NOT_ALLOWED
 
 
+class GatedError(NotAllowedError):
+    """Only whom its owner has approved gets this repo."""
+
+
 class UnavailableError(HubError):
     """No answer, 5xx or 429 after all retries."""
 

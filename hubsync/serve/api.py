@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable
 import orjson
 from aiohttp import web
 
-from hubsync.catalog.rows import RepoRow
+from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import DEFAULT_BRANCH
 from hubsync.serve.contents import Contents
@@ -14,6 +14,7 @@ from hubsync.serve.found import Found, elsewhere
 from hubsync.serve.info import info_of, list_of
 from hubsync.serve.library import Library, Page, snapshot_key
 from hubsync.serve.listing import Query, check_expand
+from hubsync.serve.missing import Missing
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import (
     asked_paths,
@@ -40,9 +41,14 @@ class Api:
     """Answers about one repo, and about all of a type."""
 
     def __init__(
-        self, library: Library, contents: Contents, options: ServeOptions
+        self,
+        library: Library,
+        contents: Contents,
+        options: ServeOptions,
+        missing: Missing | None = None,
     ) -> None:
         self._library, self._options = library, options
+        self._missing = missing
         self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
         self._of_snapshot: dict[str, Answer] = {
             "info": self._info,
@@ -61,10 +67,7 @@ class Api:
         Raises:
             Problem: the Hub's own error for it.
         """
-        library = self._library
-        row = await library.ask(library.repo, route.repo_type, route.name)
-        if row is None:
-            raise no_repo(route.repo_type, route.name)
+        row = await self._repo(route)
         if row.repo.name != route.name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
@@ -72,10 +75,30 @@ class Api:
         of_snapshot = self._of_snapshot.get(route.verb)
         if of_snapshot is None:
             raise no_route()
+        snapshot = await self._snapshot(route, row)
+        return await of_snapshot(request, Found(route, row, snapshot))
+
+    async def _repo(self, route: Route) -> RepoRow:
+        library = self._library
+        row = await library.ask(library.repo, route.repo_type, route.name)
+        if row is None and self._missing:
+            await self._missing.learn(None, route)
+            row = await library.ask(library.repo, route.repo_type, route.name)
+        if row is None:
+            raise no_repo(route.repo_type, route.name)
+        return row
+
+    async def _snapshot(self, route: Route, row: RepoRow) -> SnapshotRow:
+        library = self._library
         snapshot = await library.ask(library.snapshot, row, route.revision)
+        if snapshot is None and self._missing and self._missing.can_fetch(row):
+            await self._missing.learn(row, route)
+            snapshot = await library.ask(library.snapshot, row, route.revision)
+        elif self._missing:
+            self._missing.used(row, route.revision)
         if snapshot is None:
             raise no_revision(route.revision or DEFAULT_BRANCH)
-        return await of_snapshot(request, Found(route, row, snapshot))
+        return snapshot
 
     async def list_repos(
         self, request: web.Request, repo_type: RepoType

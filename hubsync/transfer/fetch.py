@@ -20,6 +20,22 @@ A `HeldBlob` among them is in the store already, put there by somebody else.
 """
 
 
+class Watch(Protocol):
+    """Who reads along while a blob is fetched.  Called in the engine's loop."""
+
+    def begun(self, ingest: Ingest) -> None:
+        """What has come is in *ingest*, and more will; also after a start from 0."""
+
+    def advanced(self) -> None:
+        """More is there."""
+
+    def restarted(self) -> None:
+        """What was there is dropped: it comes again, and may be other bytes."""
+
+    def verified(self) -> None:
+        """All is there, and what it should be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """A blob to fetch, under the first path that needs it.
@@ -30,6 +46,7 @@ class Fetch:
     repo: str  # for messages
     entry: TreeEntry
     locate: Callable[[TreeEntry], Source]
+    watch: Watch | None = None
 
     @property
     def path(self) -> str:
