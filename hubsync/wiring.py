@@ -37,7 +37,7 @@ from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.ondemand import OnDemand, OnDemandOptions
 from hubsync.sync.pull import Puller
 from hubsync.sync.rebuild import needed_by_records, settle_forgotten
-from hubsync.transfer.fetch import Fetcher
+from hubsync.transfer.fetch import Passer
 from hubsync.transfer.options import TransferOptions
 
 ONDEMAND_RETRIES_MAX = 2
@@ -194,7 +194,7 @@ class App:
 
 def _open_engine(
     blobs: LocalBlobs, options: TransferOptions, progress: Progress
-) -> AbstractAsyncContextManager[Fetcher]:
+) -> AbstractAsyncContextManager[Passer]:
     # Most pulls of a nightly run find nothing to fetch; aiohttp is slow to import.
     from hubsync.transfer.engine import Engine  # noqa: PLC0415
 

@@ -22,6 +22,7 @@ EPILOG = """\b
 EXAMPLES
   hubsync serve
   hubsync serve --host 0.0.0.0 --port 8090
+  hubsync serve --on-missing on_demand
 
 \b
 CLIENTS
@@ -38,15 +39,25 @@ CLIENTS
     type=click.IntRange(0, 65535),
     help="Port; 0 takes a free one. [config: serve.port]",
 )
+@click.option(
+    "--on-missing",
+    type=click.Choice(["refuse", "on_demand", "streamed"]),
+    help="What is not held: refuse, fetch and keep, or pass through. "
+    "[config: serve.on_missing]",
+)
 @click.option("--access-log", is_flag=True, help="Log every request to stderr.")
 @common_options
 def command(
-    common: Common, host: str | None, port: int | None, access_log: bool
+    common: Common,
+    host: str | None,
+    port: int | None,
+    on_missing: str | None,
+    access_log: bool,
 ) -> None:
     """Answer Hugging Face clients from the store, until SIGTERM or Ctrl-C.
 
-    Nothing upstream is contacted.  What is pulled meanwhile is served at once.
-    A read-only store works.
+    What is pulled meanwhile is served at once.  Nothing upstream is contacted,
+    unless --on-missing says so.  A read-only store works.
     """
     settings = common.settings()
     options = _options(settings)
@@ -54,6 +65,8 @@ def command(
         options = dataclasses.replace(options, host=host)
     if port is not None:
         options = dataclasses.replace(options, port=port)
+    if on_missing is not None:
+        options = dataclasses.replace(options, on_missing=on_missing)
     logging.basicConfig(level=logging.INFO if access_log else logging.WARNING)
 
     def ready(url: str) -> None:

@@ -52,7 +52,10 @@ def create_app(
     app[_watch_key] = watch
     damages = Damages(recheck)
     sender = FileSender(library.blobs, options, damages)
-    missing = Following(ondemand, library, sender) if ondemand else None
+    missing = None
+    if ondemand:
+        keeps = options.on_missing == "on_demand"
+        missing = Following(ondemand, library, sender, keeps=keeps)
     api = Api(library, Contents(library, sender, missing), options, missing)
     site = Site(api, library, options)
     app.router.add_route("*", "/{raw:.*}", site.dispatch)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import BinaryIO
 
 from aiohttp import web
@@ -32,9 +32,15 @@ class Following:
     """As `Missing`, for the process that does the fetching."""
 
     def __init__(
-        self, ondemand: OnDemand, library: Library, sender: FileSender
+        self,
+        ondemand: OnDemand,
+        library: Library,
+        sender: FileSender,
+        *,
+        keeps: bool = True,
     ) -> None:
         self._ondemand, self._library, self._sender = ondemand, library, sender
+        self._keeps = keeps  # what is fetched; else it is passed on
 
     async def learn(self, row: RepoRow | None, route: Route) -> None:
         """As `Missing.learn`."""
@@ -78,12 +84,10 @@ class Following:
             await response.prepare(request)
             return response
         try:
-            incoming = self._ondemand.bring(found.row, found.snapshot, one.entry)
-            with Reader(incoming) as reader:
-                await _wait_a_little(incoming, reader, part)
-                await response.prepare(request)
-                async for fd, here in self._pieces(found, incoming, reader, part):
-                    await self._sender.mover.send(request, response, fd, here)
+            if self._keeps:
+                await self._follow(request, response, found, one, part)
+            else:
+                await self._pass_on(request, response, found, one, part)
         except HubsyncError as error:
             if response.prepared:
                 raise _cut_off(request, path, error) from error
@@ -93,6 +97,37 @@ class Following:
                 request.transport.abort()
             raise
         return response
+
+    async def _follow(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        found: Found,
+        one: HeldEntry,
+        part: ByteRange,
+    ) -> None:
+        incoming = self._ondemand.bring(found.row, found.snapshot, one.entry)
+        with Reader(incoming) as reader:
+            await _wait_a_little(incoming, reader, part)
+            await response.prepare(request)
+            async for fd, here in self._pieces(found, incoming, reader, part):
+                await self._sender.mover.send(request, response, fd, here)
+
+    async def _pass_on(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        found: Found,
+        one: HeldEntry,
+        part: ByteRange,
+    ) -> None:
+        span = (part.start, part.stop)
+        blocks = self._ondemand.pass_on(found.row, found.snapshot, one.entry, span)
+        async with aclosing(blocks):
+            async for block in blocks:
+                if not response.prepared:
+                    await response.prepare(request)
+                await self._sender.mover.write(response, block)
 
     async def _pieces(
         self, found: Found, incoming: Incoming, reader: Reader, part: ByteRange

@@ -68,12 +68,20 @@ class Mover:
             )
             if not block:
                 raise FileTruncatedError(f"no byte at {offset}")
-            try:
-                async with asyncio.timeout(self._options.stall_s):
-                    await response.write(block)
-            except TimeoutError:
-                raise _stalled() from None
+            await self.write(response, block)
             offset += len(block)
+
+    async def write(self, response: web.StreamResponse, block: bytes) -> None:
+        """Send *block*, from memory.
+
+        Raises:
+            ConnectionError: the client has left, or takes no bytes any more.
+        """
+        try:
+            async with asyncio.timeout(self._options.stall_s):
+                await response.write(block)
+        except TimeoutError:
+            raise _stalled() from None
 
     async def _sendfile(
         self, transport: asyncio.Transport, file: int, part: ByteRange

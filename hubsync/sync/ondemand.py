@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +15,7 @@ from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import DEFAULT_BRANCH, canonical, may_be_short_commit
 from hubsync.model.snapshot import TreeEntry
+from hubsync.model.spans import Span
 from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
 from hubsync.ports.hub import Hub, RepoNotFoundError, UnavailableError
 from hubsync.sync.incoming import Incoming
@@ -22,7 +23,7 @@ from hubsync.sync.lease import GroupRecorder, leased
 from hubsync.sync.planner import Selection
 from hubsync.sync.pull import Puller
 from hubsync.sync.request import PullRequest
-from hubsync.transfer.fetch import Fetch, Fetcher
+from hubsync.transfer.fetch import Fetch, Passer, Watch
 
 log = logging.getLogger("hubsync.ondemand")
 
@@ -74,7 +75,7 @@ class OnDemand:
         blobs: BlobStore,
         puller: Puller,
         open_hub: Callable[[str], Hub],
-        open_engine: Callable[[], AbstractAsyncContextManager[Fetcher]],
+        open_engine: Callable[[], AbstractAsyncContextManager[Passer]],
         lock_store: Callable[[], AbstractContextManager[None]],
         upstreams: Sequence[str],
         options: OnDemandOptions,
@@ -84,8 +85,8 @@ class OnDemand:
         self._lock_store, self._upstreams = lock_store, upstreams
         self._options = options
         self._hubs: dict[str, Hub] = {}
-        self._engine: Fetcher | None = None
-        self._engine_context: AbstractAsyncContextManager[Fetcher] | None = None
+        self._engine: Passer | None = None
+        self._engine_context: AbstractAsyncContextManager[Passer] | None = None
         self._questions = asyncio.Semaphore(QUESTIONS_MAX)
         self._fetches = asyncio.Semaphore(FETCHES_MAX)
         self._asked: dict[_Question, asyncio.Task[None]] = {}
@@ -234,6 +235,32 @@ class OnDemand:
             self._start(self._fetch(row, snapshot, entry, incoming))
         return incoming
 
+    async def pass_on(
+        self, row: RepoRow, snapshot: SnapshotRow, entry: TreeEntry, span: Span
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of *span* of *entry*, of which nothing is kept.
+
+        Raises:
+            NotAllowedHereError: nobody may ask for it, by configuration.
+            HubError, BlobCorruptError: as `transfer.passing.pass_on`.
+        """
+        assert self.has_upstream(row)
+        self._require_allowed(row.repo.repo_type, row.repo.name)
+        engine = await self._opened_engine()
+        async for block in engine.pass_on(self._item(row, snapshot, entry), span):
+            yield block
+
+    def _item(
+        self,
+        row: RepoRow,
+        snapshot: SnapshotRow,
+        entry: TreeEntry,
+        watch: Watch | None = None,
+    ) -> Fetch:
+        hub = self._hub(row.repo.upstream)
+        locate = partial(hub.locate, row.repo, snapshot.commit.oid)
+        return Fetch(str(row.repo), entry, locate, watch)
+
     async def _fetch(
         self, row: RepoRow, snapshot: SnapshotRow, entry: TreeEntry, incoming: Incoming
     ) -> None:
@@ -242,9 +269,7 @@ class OnDemand:
             async with self._fetches:
                 with ExitStack() as stack:
                     await asyncio.to_thread(stack.enter_context, self._lock_store())
-                    hub = self._hub(row.repo.upstream)
-                    locate = partial(hub.locate, row.repo, snapshot.commit.oid)
-                    item = Fetch(str(row.repo), entry, locate, incoming)
+                    item = self._item(row, snapshot, entry, incoming)
                     engine = await self._opened_engine()
                     await engine.fetch_all([item], self._record)
         except HubsyncError as failure:
@@ -268,7 +293,7 @@ class OnDemand:
             self._hubs[upstream] = self._open_hub(upstream)
         return self._hubs[upstream]
 
-    async def _opened_engine(self) -> Fetcher:
+    async def _opened_engine(self) -> Passer:
         if self._engine is None:
             self._engine_context = self._open_engine()
             self._engine = await self._engine_context.__aenter__()

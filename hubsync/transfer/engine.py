@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from hubsync.model.errors import IntegrityError
+from hubsync.model.spans import Span
 from hubsync.ports.blobs import BlobStore, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
@@ -22,6 +23,7 @@ from hubsync.transfer.groups import Groups
 from hubsync.transfer.http import Courier, Session
 from hubsync.transfer.limiter import RateLimiter
 from hubsync.transfer.options import TransferOptions
+from hubsync.transfer.passing import pass_on
 from hubsync.transfer.run import Run, weightiest
 from hubsync.transfer.slots import Slots
 
@@ -121,6 +123,11 @@ class Engine:
         return FetchReport(
             run.bytes_fetched, run.courier.requests, run.retries, run.bytes_resumed
         )
+
+    def pass_on(self, item: Fetch, span: Span) -> AsyncGenerator[bytes, None]:
+        """As `passing.pass_on`: the bytes of *span*, of which nothing is kept."""
+        courier = Courier(self._session, self._options, note=self._progress.note)
+        return pass_on(courier, item, span, self._options)
 
 
 async def _fetch_watched(files: "_Files", run: Run) -> None:

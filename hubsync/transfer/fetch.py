@@ -4,12 +4,13 @@ A pull that finds nothing to fetch needs these names and not the engine, whose
 import takes longer than such a pull.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hubsync.model.digest import Descriptor
 from hubsync.model.snapshot import TreeEntry
+from hubsync.model.spans import Span
 from hubsync.ports.blobs import HeldBlob, Ingest
 from hubsync.ports.hub import Source
 
@@ -82,3 +83,10 @@ class Fetcher(Protocol):
         self, items: Sequence[Fetch], publish: Publisher
     ) -> FetchReport:
         """Fetch *items*; *publish* gets groups of what is verified, in a thread."""
+
+
+class Passer(Fetcher, Protocol):
+    """Also gives blobs away without keeping them."""
+
+    def pass_on(self, item: Fetch, span: Span) -> AsyncGenerator[bytes, None]:
+        """The bytes of *span* of *item*, of which nothing is kept."""

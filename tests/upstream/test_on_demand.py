@@ -340,6 +340,44 @@ def test_what_came_on_demand_is_in_the_folder_view_too(
     assert not (shown / "w.bin").exists()
 
 
+def test_what_is_streamed_is_not_kept(
+    hub: TestHub, repo: HubRepo, mirror: Mirror
+) -> None:
+    with serving(mirror, on_missing="streamed") as server:
+        for _ in range(2):
+            assert server.get(f"{RESOLVE}/w.bin").body == WEIGHTS
+        got = server.get(f"{RESOLVE}/w.bin", Range="bytes=5000-5999")
+        assert (got.status, got.body) == (206, WEIGHTS[5000:6000])
+        assert server.get(f"{RESOLVE}/config.json").body == CONFIG
+        assert server.get(f"{RESOLVE}/empty").body == b""
+        assert server.get(f"{RESOLVE}/none").code == "EntryNotFound"
+    assert mirror.blobs() == {}
+    assert bodies(hub) == 3
+
+
+def test_what_is_streamed_goes_on_where_it_broke(
+    hub: TestHub, repo: HubRepo, mirror: Mirror
+) -> None:
+    hub.faults.add(Fault("truncate", role="cdn", at=4_000_000))
+    with serving(mirror, on_missing="streamed") as server:
+        assert server.get(f"{RESOLVE}/w.bin").body == WEIGHTS
+        hub.faults.add(Fault("ignore_range", role="cdn"))
+        got = server.get(f"{RESOLVE}/w.bin", Range="bytes=5000-5999")
+        assert got.body == WEIGHTS[5000:6000]
+    assert hub.lfs_bytes_sent < 2 * len(WEIGHTS) + len(WEIGHTS)
+
+
+def test_wrong_bytes_are_not_streamed_to_their_end(
+    hub: TestHub, repo: HubRepo, mirror: Mirror
+) -> None:
+    hub.faults.add(Fault("flip", role="cdn", at=1_000, times=-1))
+    with (
+        serving(mirror, on_missing="streamed") as server,
+        pytest.raises((http.client.IncompleteRead, ConnectionError)),
+    ):
+        server.get(f"{RESOLVE}/w.bin")
+
+
 def test_a_store_that_cannot_be_written_fetches_nothing(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
