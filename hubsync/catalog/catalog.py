@@ -332,6 +332,10 @@ class Catalog:
         """One file: an indexed look-up."""
         return trees.entry(self._session, snapshot, path)
 
+    def having(self, snapshot: SnapshotRow, digest: Digest) -> list[HeldEntry]:
+        """The LFS files of a snapshot with this content, by path: indexed."""
+        return trees.having(self._session, snapshot, digest)
+
     def state(self, snapshot: SnapshotRow) -> SnapshotStateRow:
         """How much of the snapshot is held now."""
         return trees.state(self._session, snapshot)

@@ -28,6 +28,7 @@ _TREE = (
 )
 _ENTRIES = f"{_TREE} ORDER BY s.path"
 _ENTRY = f"{_TREE} AND s.path = ?"
+_BY_BLOB = f"{_TREE} AND b.key = ? ORDER BY s.path"
 _STATE = (
     "SELECT count(*), coalesce(sum(size), 0), "  # noqa: S608 - constants
     "coalesce(sum(CASE WHEN held THEN 1 ELSE 0 END), 0), "
@@ -58,6 +59,11 @@ def entry(session: Session, snapshot: SnapshotRow, path: str) -> HeldEntry | Non
         return None
     found = session.rows(_ENTRY, snapshot.id, path)
     return _held_entry(found[0]) if found else None
+
+
+def having(session: Session, snapshot: SnapshotRow, digest: Digest) -> list[HeldEntry]:
+    key = f"sha256:{digest.hex}"
+    return [*session.made(_held_entry, _BY_BLOB, snapshot.id, key)]
 
 
 def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:

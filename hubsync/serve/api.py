@@ -27,6 +27,7 @@ from hubsync.serve.query import (
 )
 from hubsync.serve.routing import Route
 from hubsync.serve.tree import TreeQuery
+from hubsync.serve.xet import Xet
 from hubsync.wire.hf import emit_commit, emit_refs
 
 COMMITS_A_PAGE = 50
@@ -40,7 +41,7 @@ class Api:
     """Answers about one repo, and about all of a type."""
 
     def __init__(
-        self, library: Library, contents: Contents, options: ServeOptions
+        self, library: Library, contents: Contents, options: ServeOptions, xet: Xet
     ) -> None:
         self._library, self._options = library, options
         self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
@@ -53,6 +54,7 @@ class Api:
             "commits": self._commits,
             "resolve": contents.resolve,
             "raw": contents.raw,
+            "xet-read-token": xet.token,
         }
 
     async def answer(self, request: web.Request, route: Route) -> web.StreamResponse:

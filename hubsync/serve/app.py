@@ -9,12 +9,14 @@ from aiohttp import web
 
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.api import Api
+from hubsync.serve.cas import Cas
 from hubsync.serve.contents import Contents
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
+from hubsync.serve.xet import Xet
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
@@ -38,8 +40,10 @@ def create_app(library: Library, options: ServeOptions) -> web.Application:
     )
     app[_watch_key] = watch
     sender = FileSender(library.blobs, options)
-    api = Api(library, Contents(library, sender), options)
-    site = Site(api, library, options)
+    xet = Xet(options)
+    api = Api(library, Contents(library, sender, xet), options, xet)
+    cas = Cas(library, sender, options)
+    site = Site(api, library, options, {**cas.families})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)

@@ -7,6 +7,7 @@ from hubsync.serve.errors import no_entry, not_held
 from hubsync.serve.files import FileSender, choose_part, file_headers
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library
+from hubsync.serve.xet import Xet, info, wants_info
 from hubsync.wire.lfs import emit_pointer
 from hubsync.wire.ranges import matches_any
 
@@ -14,8 +15,8 @@ from hubsync.wire.ranges import matches_any
 class Contents:
     """Finds the entry that is asked for, and has its bytes sent."""
 
-    def __init__(self, library: Library, sender: FileSender) -> None:
-        self._library, self._sender = library, sender
+    def __init__(self, library: Library, sender: FileSender, xet: Xet) -> None:
+        self._library, self._sender, self._xet = library, sender, xet
 
     async def resolve(self, request: web.Request, found: Found) -> web.StreamResponse:
         one = await self._entry(found)
@@ -27,6 +28,10 @@ class Contents:
             "X-Linked-Etag": f'"{etag}"',
         }
         headers = {**found.commit_header, **linked}
+        if links := self._xet.links(request, found, one):
+            headers |= links
+            if wants_info(request):
+                return info(etag, one.entry.size_bytes, headers)
         return await self._sender.send(request, one, etag, headers)
 
     async def raw(self, request: web.Request, found: Found) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -37,10 +37,10 @@ class FileSender:
 
     def __init__(self, blobs: BlobStore, options: ServeOptions) -> None:
         self._blobs = blobs
-        self._mover = Mover(options)
+        self.mover = Mover(options)
 
     def close(self) -> None:
-        self._mover.close()
+        self.mover.close()
 
     async def send(
         self,
@@ -54,17 +54,8 @@ class FileSender:
         Raises:
             Problem: the blob is not there, or not as long as recorded.
         """
-        assert one.digest
         size = one.entry.size_bytes
-        try:
-            file = self._blobs.open(one.digest)
-        except BlobNotFoundError:
-            log.error(_event("recorded blob is missing", one))  # noqa: TRY400 - one line says it
-            raise damaged(one.entry.path) from None
-        with file:
-            if os.fstat(file.fileno()).st_size != size:
-                log.error(_event("recorded blob has another size", one))
-                raise damaged(one.entry.path)
+        with self.open(one) as file:
             common = {**file_headers(one.entry.path), **headers, "ETag": f'"{etag}"'}
             if matches_any(request.headers.get("If-None-Match"), etag):
                 return web.Response(status=304, headers=common)
@@ -80,19 +71,34 @@ class FileSender:
             response.content_length = part.size_bytes
             await response.prepare(request)
             if request.method == "GET":
-                await self._body(request, response, file, part, one)
+                sending = self.mover.send(request, response, file.fileno(), part)
+                await self.sent(request, one, sending)
             return response
 
-    async def _body(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        file: BinaryIO,
-        part: ByteRange,
-        one: HeldEntry,
-    ) -> None:
+    def open(self, one: HeldEntry) -> BinaryIO:
+        """The blob of *one*, whose digest is not None, to be closed by the caller.
+
+        Raises:
+            Problem: it is not there, or not as long as recorded.
+        """
+        assert one.digest
         try:
-            await self._mover.send(request, response, file.fileno(), part)
+            file = self._blobs.open(one.digest)
+        except BlobNotFoundError:
+            log.error(_event("recorded blob is missing", one))  # noqa: TRY400 - one line says it
+            raise damaged(one.entry.path) from None
+        if os.fstat(file.fileno()).st_size != one.entry.size_bytes:
+            file.close()
+            log.error(_event("recorded blob has another size", one))
+            raise damaged(one.entry.path)
+        return file
+
+    async def sent(
+        self, request: web.Request, one: HeldEntry, sending: Awaitable[None]
+    ) -> None:
+        """Wait for the body, after the headers; what fails ends the connection."""
+        try:
+            await sending
         except BaseException as error:
             # More bytes were announced than sent: whatever came next on this
             # connection, an error page say, would be taken for the file's.

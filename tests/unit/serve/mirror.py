@@ -49,6 +49,7 @@ class Mirror:
     """Store and catalog in a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.blobs = LocalBlobs(StoreRoot.open(folder, create=True))
         self.catalog = Catalog.open(sqlite_url(folder / "catalog.db"))
 
