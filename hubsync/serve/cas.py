@@ -13,7 +13,6 @@ from typing import NoReturn
 
 from aiohttp import web
 
-from hubsync.model.digest import Digest
 from hubsync.model.snapshot import HeldEntry
 from hubsync.serve.errors import Problem, no_route
 from hubsync.serve.events import Event
@@ -126,13 +125,14 @@ class Cas:
         if not grant.allows(file):
             raise _forbidden()
         found = await self._library.ask(self._find, grant, file)
-        contents = {one.digest for one in found if one.held}
-        if len(contents) > 1:
+        if len({one.entry.lfs for one in found}) > 1:
             # An upstream that says so cannot be believed in either.
             log.error(Event("one xet hash for several contents", hash=file))
-        if len(contents) != 1:
             raise _unknown()
-        return next(one for one in found if one.held)
+        for one in found:
+            if one.held:
+                return one
+        raise _unknown()
 
     def _find(self, grant: Grant, file: str) -> list[HeldEntry]:
         catalog = self._library.catalog
@@ -140,7 +140,7 @@ class Cas:
         snapshot = catalog.resolve(row, grant.commit) if row else None
         if snapshot is None or snapshot.commit.oid != grant.commit:
             return []
-        return catalog.having(snapshot, Digest(file))
+        return catalog.having(snapshot, file)
 
 
 def read_framed(file: int, xorb: Xorb, length: int, offset: int) -> bytearray:

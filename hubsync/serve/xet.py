@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from hubsync.catalog.rows import SnapshotRow
-from hubsync.model.snapshot import HeldEntry
+from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.serve.errors import no_route
 from hubsync.serve.found import Found
 from hubsync.serve.grants import Signer
@@ -36,17 +36,14 @@ class Xet:
             "always": 0,
         }[options.xet]
 
-    def is_announced(self, one: HeldEntry) -> bool:
-        """Whether clients are led to fetch it by Xet."""
+    def concerns(self, entry: TreeEntry) -> bool:
+        """Whether clients are led to fetch it by Xet, if it is held."""
         return (
-            self._above is not None
-            and one.held
-            and one.entry.is_lfs
-            and one.entry.size_bytes > self._above
+            self._above is not None and entry.is_lfs and entry.size_bytes > self._above
         )
 
     def may_announce(self, snapshot: SnapshotRow) -> bool:
-        """Whether any file of it can be announced, once it is held."""
+        """Whether what is said of its files may change with what is held."""
         return self._above is not None and snapshot.bytes > self._above
 
     async def token(self, request: web.Request, found: Found) -> web.StreamResponse:
@@ -73,10 +70,12 @@ class Xet:
         self, request: web.Request, found: Found, one: HeldEntry
     ) -> dict[str, str]:
         """The headers that lead a client to Xet; none for most files."""
-        if not self.is_announced(one):
+        if not one.held or not self.concerns(one.entry):
             return {}
         base, repo = own_url(request, self._options), found.row.repo
-        file = hash_of(one)
+        assert one.entry.lfs
+        # The hub's own, so that a client's cache stays true to the hub.
+        file = one.entry.xet_hash or one.entry.lfs.hex
         token = (
             f"{base}/api/{repo.repo_type.plural}/{quote(repo.name)}"
             f"/xet-read-token/{found.commit}"
@@ -87,12 +86,6 @@ class Xet:
             "Link": f'<{token}>; rel="xet-auth", '
             f'<{info}>; rel="xet-reconstruction-info"',
         }
-
-
-def hash_of(one: HeldEntry) -> str:
-    """By what name an LFS file is known to Xet clients."""
-    assert one.entry.lfs
-    return one.entry.lfs.hex
 
 
 def wants_info(request: web.Request) -> bool:

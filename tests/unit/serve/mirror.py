@@ -43,6 +43,7 @@ class File:
     data: bytes
     lfs: bool = False
     held: bool = True
+    xet_hash: str | None = None
 
 
 class Mirror:
@@ -93,7 +94,7 @@ class Mirror:
         size, digest = len(file.data), Digest.of(file.data)
         git_oid = GitOid.of_blob(file.data)
         entry = (
-            TreeEntry(path, size, pointer_oid(digest, size), digest)
+            TreeEntry(path, size, pointer_oid(digest, size), digest, file.xet_hash)
             if file.lfs
             else TreeEntry(path, size, git_oid)
         )

@@ -341,7 +341,7 @@ class TestAnnounced:
                 f"<{always.url}/_xet/v1/reconstructions/{SHA}>; "
                 'rel="xet-reconstruction-info"'
             )
-        assert got.headers["etag"] == f'"{SHA}"'
+            assert got.headers["etag"] == f'"{SHA}"'
         assert always.get(MODEL).body == SAFETENSORS
 
     def test_plain_and_empty_and_not_held_files_are_never_announced(
@@ -376,3 +376,65 @@ class TestAnnounced:
         assert got.headers["x-linked-size"] == str(len(SAFETENSORS))
         assert got.headers["x-xet-hash"] == json.loads(got.body)["hash"] == SHA
         assert got.headers["etag"] == f'"{SHA}"'
+
+
+X, Y = "1" * 64, "2" * 64
+
+
+class TestUpstreamsHash:
+    def test_it_leads_to_the_file_and_is_told_to_nobody_by_default(
+        self, own_mirror: Mirror
+    ) -> None:
+        data = b"d" * 1000
+        own_mirror.publish("acme/m", {"w": File(data, lfs=True, xet_hash=X)})
+        with serving(own_mirror) as live:
+            bearer = token(live, "/api/models/acme/m/xet-read-token/main")
+            assert fetch(live, reconstruct(live, X, bearer)) == data
+            for target in ("tree/main", "revision/main?blobs=true"):
+                assert X.encode() not in live.get(f"/api/models/acme/m/{target}").body
+
+    def test_it_is_the_one_that_is_announced(self, own_mirror: Mirror) -> None:
+        """So that a client's cache is right for the hub too."""
+        files = {
+            "ours": File(b"o" * 1000, lfs=True),
+            "theirs": File(b"t" * 1000, lfs=True, xet_hash=X),
+            "missing": File(b"m" * 1000, lfs=True, held=False, xet_hash=Y),
+        }
+        own_mirror.publish("acme/m", files)
+        with serving(own_mirror, xet="always") as live:
+            got = live.ask("/acme/m/resolve/main/theirs", "HEAD")
+            assert got.headers["x-xet-hash"] == X
+            rows = live.get("/api/models/acme/m/tree/main").json()
+            assert [row.get("xetHash") for row in rows] == [None, None, X]
+            body = json.dumps({"paths": ["theirs"]}).encode()
+            kind = {"Content-Type": "application/json"}
+            route = "/api/models/acme/m/paths-info/main"
+            (row,) = live.ask(route, "POST", kind, body).json()
+            assert row["xetHash"] == X
+
+    def test_a_tree_tells_of_a_file_as_soon_as_it_is_held(
+        self, own_mirror: Mirror
+    ) -> None:
+        data = b"m" * 1000
+        own_mirror.publish(
+            "acme/m", {"w": File(data, lfs=True, held=False, xet_hash=X)}
+        )
+        with serving(own_mirror, xet="always") as live:
+            tree = "/api/models/acme/m/tree/main"
+            assert "xetHash" not in live.get(tree).json()[0]
+            own_mirror.publish("acme/m", {"w": File(data, lfs=True, xet_hash=X)})
+            assert live.get(tree).json()[0]["xetHash"] == X
+
+    def test_one_hash_for_two_contents_gives_neither(self, own_mirror: Mirror) -> None:
+        one, two = b"1" * 1000, b"2" * 1000
+        sha = hashlib.sha256(two).hexdigest()
+        files = {
+            "one": File(one, lfs=True, xet_hash=X),
+            "two": File(two, lfs=True, xet_hash=X),
+            "liar": File(b"3" * 1000, lfs=True, xet_hash=sha),
+        }
+        own_mirror.publish("acme/m", files)
+        with serving(own_mirror) as live:
+            bearer = token(live, "/api/models/acme/m/xet-read-token/main")
+            assert reconstruct(live, X, bearer).status == 404
+            assert reconstruct(live, sha, bearer).status == 404
