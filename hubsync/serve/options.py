@@ -1,6 +1,7 @@
 """How to serve.  Each field is one key under ``[serve]``."""
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubsync.model.units import MIB
@@ -41,3 +42,5 @@ class ServeOptions:
     auth_cache_s: float = 60.0  # how long an upstream's yes or no counts
     auth_header: str = "X-Forwarded-User"  # who it is, as a trusted proxy says
     audit_log: Path | None = None
+    # Signs what clients show again: all processes of a server have the same.
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
