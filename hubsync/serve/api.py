@@ -11,7 +11,7 @@ from hubsync.model.revision import DEFAULT_BRANCH
 from hubsync.serve.contents import Contents
 from hubsync.serve.errors import no_entry, no_repo, no_revision, no_route
 from hubsync.serve.found import Found, elsewhere
-from hubsync.serve.info import info_of, list_of
+from hubsync.serve.info import FROM_WEIGHTS, info_of, list_of
 from hubsync.serve.library import Library, Page, snapshot_key
 from hubsync.serve.listing import Query, check_expand
 from hubsync.serve.missing import Missing
@@ -28,6 +28,7 @@ from hubsync.serve.query import (
 )
 from hubsync.serve.routing import Route
 from hubsync.serve.tree import Tree, TreeQuery
+from hubsync.serve.weights import Said
 from hubsync.serve.xet import Xet
 from hubsync.wire.hf import emit_commit, emit_refs
 
@@ -134,7 +135,10 @@ class Api:
         blobs = bool(flag(params, "blobs"))
         expand = check_expand(values(params, "expand"))
         row = found.row
-        said = (row.card_json, row.hub_id, row.recorded_at)
+        weights = None
+        if not expand or not FROM_WEIGHTS.isdisjoint(expand):
+            weights = (await self._weights(found)).token
+        said = (row.card_json, row.hub_id, row.recorded_at, weights)
         key = (*snapshot_key(row, found.snapshot), *said, blobs)
 
         def build() -> tuple[bytes, None]:
@@ -145,6 +149,14 @@ class Api:
 
         body, _ = await self._kept(found, None if expand else key, build)
         return json_response(body, found.commit_header)
+
+    async def _weights(self, found: Found) -> Said:
+        """What the files say, which are read in a thread, and once."""
+        library, row, snapshot = self._library, found.row, found.snapshot
+        known = library.known_weights(row, snapshot)
+        if known is None:
+            known = await library.ask_slowly(library.weights_of, row, snapshot)
+        return known
 
     async def _kept(
         self, found: Found, key: tuple[Hashable, ...] | None, build: Callable[[], Page]
