@@ -32,7 +32,7 @@ _ENTRY = f"{_TREE} AND s.path = ?"
 _BY_BLOB = f"{_TREE} AND b.key = ?"
 # By path first, from the index alone: else it reads the whole tree all the same.
 _BY_XET_HASH = (
-    f"{_TREE} AND s.xet_hash = ? AND s.path IN (SELECT x.path FROM file_spans x "
+    f"{_TREE} AND s.xet_hash = ? AND s.path IN (SELECT x.path FROM file_spans x "  # noqa: S608 - constants
     "WHERE x.repo_id = c.repo_id AND x.xet_hash = ?)"
 )
 _STATE = (
