@@ -67,11 +67,10 @@ def command(
         options = dataclasses.replace(options, port=port)
     if on_missing is not None:
         options = dataclasses.replace(options, on_missing=on_missing)
-    logging.basicConfig(
-        level=logging.INFO
-        if access_log or settings.serve.access_log
-        else logging.WARNING
-    )
+    logging.basicConfig(level=logging.WARNING)
+    if access_log or settings.serve.access_log:
+        # Ours alone: libraries log every request that goes upstream, too.
+        logging.getLogger("hubsync").setLevel(logging.INFO)
 
     def ready(url: str) -> None:
         if common.as_json:
