@@ -128,6 +128,14 @@ class Catalog:
         """Raise unless the database answers."""
         self._session.rows("SELECT 1")
 
+    def data_version(self) -> object:
+        """Equal to an earlier one if nothing has changed since; None: unknown.
+
+        Cheaper than a look-up (4 µs), and exact: what was read after one call is
+        still true if a later call returns the same.  PostgreSQL cannot say.
+        """
+        return self._session.data_version()
+
     def is_new(self) -> bool:
         """Whether nothing has ever been recorded in it: not, that all was forgotten."""
         with self._session.reading() as connection:
