@@ -85,20 +85,20 @@ class Api:
 
     async def _repo(self, route: Route) -> RepoRow:
         library = self._library
-        row = await library.ask(library.repo, route.repo_type, route.name)
+        row = await library.find_repo(route.repo_type, route.name)
         if row is None and self._missing:
             await self._missing.learn(None, route)
-            row = await library.ask(library.repo, route.repo_type, route.name)
+            row = await library.find_repo(route.repo_type, route.name)
         if row is None:
             raise no_repo(route.repo_type, route.name)
         return row
 
     async def _snapshot(self, route: Route, row: RepoRow) -> SnapshotRow:
         library = self._library
-        snapshot = await library.ask(library.snapshot, row, route.revision)
+        snapshot = await library.find_snapshot(row, route.revision)
         if snapshot is None and self._missing and self._missing.can_fetch(row):
             await self._missing.learn(row, route)
-            snapshot = await library.ask(library.snapshot, row, route.revision)
+            snapshot = await library.find_snapshot(row, route.revision)
         elif self._missing:
             self._missing.used(row, route.revision)
         if snapshot is None:

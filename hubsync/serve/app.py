@@ -12,6 +12,7 @@ from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
+from hubsync.serve.direct import go_directly
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.following import Following
@@ -114,13 +115,14 @@ async def serve(
         max_headers=HEADERS_MAX,
     )
     await runner.setup()
+    assert runner.server
+    go_directly(app, runner.server)
     try:
         site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
         try:
             await site.start()
         except OSError as error:
             raise _explain(error, options) from error
-        assert runner.server
         async with app[_watch_key].watching(runner.server):
             on_ready(_url(runner, options))
             await stop.wait()

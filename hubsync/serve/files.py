@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Mapping
+from functools import lru_cache
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from hubsync.ports.blobs import BlobNotFoundError, BlobStore
 from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.ready import Head, Ready
 from hubsync.serve.sendfile import Mover
 from hubsync.wire.ranges import (
     ByteRange,
@@ -23,6 +25,8 @@ from hubsync.wire.ranges import (
 )
 
 INLINE_BYTES_MAX = 256 * 1024  # one read costs less than a thread
+READY_BYTES_MAX = 64 * 1024  # a copy costs less than aiohttp's care for the headers
+HEADS_MAX = 4096  # of files, 2 kB each
 _TEXT_SUFFIXES = (
     *(".json", ".md", ".txt", ".py", ".yaml", ".yml", ".jinja", ".csv", ".jsonl"),
     *(".gitattributes", ".gitignore", ".html", ".js", ".css", ".svg", ".xml"),
@@ -53,6 +57,9 @@ class FileSender:
         Raises:
             Problem: the blob is not there, or not as long as recorded.
         """
+        answer = self._quickly(request, one, etag, headers)
+        if answer is not None:
+            return answer
         size = one.entry.size_bytes
         with self.open(one) as file:
             common = {**file_headers(one.entry.path), **headers, "ETag": f'"{etag}"'}
@@ -71,6 +78,35 @@ class FileSender:
                 sending = self.mover.send(request, response, file.fileno(), part)
                 await self.sent(request, one, sending)
             return response
+
+    def _quickly(
+        self,
+        request: web.Request,
+        one: HeldEntry,
+        etag: str,
+        headers: Mapping[str, str],
+    ) -> web.Response | None:
+        """What is asked most: HEAD, and the whole of a small file; None: the rest.
+
+        Thrice as fast as the long way round, which also says what is wrong.
+        """
+        asked, size = request.headers, one.entry.size_bytes
+        if "Range" in asked or "If-None-Match" in asked:
+            return None
+        assert one.digest
+        if request.method == "HEAD":
+            # Its bytes are not needed, but a blob that is gone must not be promised.
+            if not self._blobs.has(one.digest, size):
+                return None
+            body = b""
+        elif size <= READY_BYTES_MAX:
+            found = self._blobs.read(one.digest, size)
+            if found is None:
+                return None
+            body = found
+        else:
+            return None
+        return Ready(_head(one.entry.path, size, etag, tuple(headers.items())), body)
 
     def open(self, one: HeldEntry) -> BinaryIO:
         """The blob of *one*, whose digest is not None, to be closed by the caller.
@@ -121,6 +157,15 @@ class FileSender:
                 self._damages.report(one, what)
                 raise ConnectionResetError("the file cannot be read") from error
             raise
+
+
+@lru_cache(HEADS_MAX)
+def _head(
+    path: str, size: int, etag: str, headers: tuple[tuple[str, str], ...]
+) -> Head:
+    """The headers of the whole file."""
+    own = {"ETag": f'"{etag}"', "Content-Length": str(size)}
+    return Head({**file_headers(path), **dict(headers), **own})
 
 
 def choose_part(

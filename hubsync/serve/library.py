@@ -9,11 +9,12 @@ from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import may_be_short_commit
-from hubsync.model.snapshot import TreeEntry
+from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
 from hubsync.serve.cards import card_of
 from hubsync.serve.lru import Lru
+from hubsync.serve.recall import NAME_CHARS_MAX, Recall
 from hubsync.serve.tree import Tree
 from hubsync.serve.weights import Said, Weights
 
@@ -43,6 +44,7 @@ class Library:
         json_cache_bytes: int = 64 * MIB,
     ) -> None:
         self.catalog, self.blobs = catalog, blobs
+        self._recall = Recall(catalog)
         self._rank = {name: rank for rank, name in enumerate(upstream_order)}
         # What depends on a commit alone, or besides on what its key names.
         self.pages: Lru[Page] = Lru(
@@ -84,6 +86,40 @@ class Library:
     ) -> T:
         """Ask what takes milliseconds and more."""
         return await asyncio.to_thread(question, *args, **kwargs)
+
+    # What each request for a file asks, in the loop: recalled while it is true.
+
+    async def find_repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
+        """As `repo`."""
+        known = self._recall.now().repos
+        found = known.get((repo_type, name))
+        if found is None:
+            found = await self.ask(self.repo, repo_type, name)
+            if found and len(name) <= NAME_CHARS_MAX:
+                known[repo_type, name] = found
+        return found
+
+    async def find_snapshot(
+        self, row: RepoRow, revision: str | None
+    ) -> SnapshotRow | None:
+        """As `snapshot`."""
+        known = self._recall.now().snapshots
+        found = known.get((row.id, revision))
+        if found is None:
+            found = await self.ask(self.snapshot, row, revision)
+            if found and len(revision or "") <= NAME_CHARS_MAX:
+                known[row.id, revision] = found
+        return found
+
+    async def find_entry(self, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
+        """One file of *snapshot*."""
+        known = self._recall.now().entries
+        found = known.get((snapshot.id, path))
+        if found is None:
+            found = await self.ask(self.catalog.entry, snapshot, path)
+            if found and len(path) <= NAME_CHARS_MAX:
+                known[snapshot.id, path] = found
+        return found
 
     def repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
         """The repo of that name, or of a former one, or of one in other case."""
