@@ -312,6 +312,10 @@ class Catalog:
         """A full commit, a ref (full or short name), ``HEAD``, a short commit."""
         return snapshots.resolve(self._session, repo, revision)
 
+    def heads(self) -> dict[int, SnapshotRow]:
+        """As `resolve` of ``HEAD``, of all repos at once: by the repo's number."""
+        return snapshots.heads(self._session)
+
     def snapshots(self, repo: RepoRow) -> list[SnapshotRow]:
         """Newest recorded first."""
         return snapshots.snapshots(self._session, repo)

@@ -46,10 +46,8 @@ def list_of(
 ) -> tuple[list[Mapping[str, object]], int | None]:
     """``(items, where the next page starts)`` of ``GET /api/{type}``; blocks."""
     listed = []
-    for row in library.repos(repo_type):
-        head = library.snapshot(row, None)
-        if head is not None:
-            listed.append(Listed(row, head, library.card(row, head)))
+    for row, head in library.heads(repo_type):
+        listed.append(Listed(row, head, library.card(row, head)))
     page, following = query.select(listed)
     keys = query.keys(repo_type)
     return [_item(library, one, keys) for one in page], following

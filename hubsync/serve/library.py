@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -22,7 +23,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Page = tuple[bytes, str | None]  # JSON, and the cursor that leads on from it
 
+Card = tuple[Mapping[str, object], int]  # and about how many bytes of JSON it was
+
 TREE_FILES_MAX = 200_000  # in all trees that are kept parsed (~100 MB)
+CARDS_BYTES_MAX = 8 * MIB  # as JSON; parsed it is five times as much
+CARD_OVERHEAD = 200
+FRONT_MATTER_BYTES = 500  # as a rule
 PAGE_OVERHEAD = 1024  # bytes that a kept page costs besides itself
 NOTHING_SAID = Said()
 MANY_FILES = 500  # more take longer to list than a thread takes to start
@@ -50,8 +56,11 @@ class Library:
         self.pages: Lru[Page] = Lru(
             json_cache_bytes, lambda page: len(page[0]) + PAGE_OVERHEAD
         )
+        self._turn = threading.Lock()
+        self._heads: dict[RepoType, list[tuple[RepoRow, SnapshotRow]]] = {}
+        self._heads_version: object = None
         self._trees: Lru[Tree] = Lru(TREE_FILES_MAX, len)
-        self._cards: Lru[Mapping[str, object]] = Lru(1000, lambda _: 1)
+        self._cards: Lru[Card] = Lru(CARDS_BYTES_MAX, lambda one: one[1])
         self.weights = Weights(blobs)
         self._said: Lru[Said] = Lru(1000, lambda _: 1)
 
@@ -132,13 +141,28 @@ class Library:
     def _order(self, row: RepoRow) -> tuple[int, int]:
         return (self._rank.get(row.repo.upstream, len(self._rank)), row.id)
 
-    def repos(self, repo_type: RepoType) -> list[RepoRow]:
-        """Every repo of a type, one a name."""
-        chosen: dict[str, RepoRow] = {}
+    def heads(self, repo_type: RepoType) -> list[tuple[RepoRow, SnapshotRow]]:
+        """Every repo of a type, one a name, with what its default branch is now.
+
+        Made anew after each commit to the catalog: of 10,000 repos in 0.2 s.
+        """
+        with self._turn:  # those who ask at once wait for one to have found out
+            version = self.catalog.data_version()
+            if version is None or version != self._heads_version:
+                self._heads, self._heads_version = self._all_heads(), version
+            return self._heads[repo_type]
+
+    def _all_heads(self) -> dict[RepoType, list[tuple[RepoRow, SnapshotRow]]]:
+        chosen: dict[tuple[RepoType, str], RepoRow] = {}
         for row in sorted(self.catalog.repos(), key=self._order):
-            if row.repo.repo_type is repo_type:
-                chosen.setdefault(row.repo.name, row)
-        return list(chosen.values())
+            chosen.setdefault((row.repo.repo_type, row.repo.name), row)
+        heads = self.catalog.heads()
+        found: dict[RepoType, list[tuple[RepoRow, SnapshotRow]]]
+        found = {one: [] for one in RepoType}
+        for row in chosen.values():
+            if row.id in heads:
+                found[row.repo.repo_type].append((row, heads[row.id]))
+        return found
 
     def snapshot(self, row: RepoRow, revision: str | None) -> SnapshotRow | None:
         """The snapshot of *revision*; None: of the default branch."""
@@ -167,10 +191,12 @@ class Library:
         key = (row.card_json, *snapshot_key(row, snapshot))
         found = self._cards.get(key)
         if found is None:
-            readme = None if row.card else self.catalog.entry(snapshot, "README.md")
-            found = card_of(row.card, readme, self.blobs)
+            said = row.card
+            readme = None if said else self.catalog.entry(snapshot, "README.md")
+            size = len(row.card_json) + (FRONT_MATTER_BYTES if readme else 0)
+            found = card_of(said, readme, self.blobs), size + CARD_OVERHEAD
             self._cards.put(key, found)
-        return found
+        return found[0]
 
     def known_weights(self, row: RepoRow, snapshot: SnapshotRow) -> Said | None:
         """As `weights_of`, if it is known already: reads nothing."""

@@ -195,3 +195,14 @@ def test_nothing_is_recalled_after_a_commit(own_mirror: Mirror) -> None:
         assert second.commit.oid == oid("two")
 
     asyncio.run(main())
+
+
+def test_a_list_changes_with_the_catalog(lively: tuple[Mirror, Live]) -> None:
+    mirror, live = lively
+    for number in range(5):
+        mirror.publish("acme/one", {"a": File(b"%d" % number)}, commit=str(number))
+        mirror.publish(f"acme/new{number}", {"a": File(b"1")}, commit="new")
+        listed = live.get("/api/models?full=true").json()
+        heads = {one["id"]: one["sha"] for one in listed}
+        assert heads["acme/one"] == oid(str(number))
+        assert len(heads) == number + 2
