@@ -1,109 +1,189 @@
-"""``hubsync serve`` beside nginx, on the same files."""
+"""``hubsync serve`` beside nginx and olah, on the same files.
 
-import shutil
-import statistics
-from collections.abc import Iterator
+Both servers have one core, the clients the others.  Every server is asked for the
+whole file, for ranges and for headers first, and must have given the right bytes.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from benchmarks.command import Group, Plan, Size
-from benchmarks.commands import Runner, find, require
-from benchmarks.content import LARGE, MIB, REPO, SMALL, SMALL_FILES, publish
-from benchmarks.load import parallel_ranges, request_rate
-from benchmarks.measure import Comparison, Section, alternating, rounds
+from benchmarks.command import Group, Plan, Size, main
+from benchmarks.commands import Runner, find, require, said_missing
+from benchmarks.content import (
+    LARGE,
+    MIB,
+    SMALL,
+    SMALL_BYTES,
+    TREE_REPO,
+    publish,
+)
+from benchmarks.load import drain, fast_rate, pieces, slices
+from benchmarks.measure import Comparison, Figure, Section
 from benchmarks.nginx import nginx
+from benchmarks.server import SERVER_CORE, leave_core, serving
+from benchmarks.serving_clients import measure_snapshot, measure_tls
+from benchmarks.serving_load import measure_latency, measure_slow_clients
+from benchmarks.serving_olah import measure_olah
+from benchmarks.stand import CONNECTIONS, HUBSYNC, NGINX, Stand, check, get_next
 
-NGINX = "nginx"
-HUBSYNC = "hubsync"
-PARTS = 16
-CONNECTIONS = 16
-LOAD_S = 1.0
-NOTE = """\
-nginx (one worker a core) maps a path to a file; hubsync (one process) looks up
-repo, revision and file in its catalog for each request."""
+RANGES = 16
+RSS_MAX_MIB = 120
+CPU_S_PER_GIB = 0.35
+LOOKUPS = """\
+nginx maps a path to a file; hubsync looks up repo, revision and file in its
+catalog, which it recalls for as long as nobody has changed the catalog."""
 
 
 def sections(plan: Plan) -> Iterator[Section]:
     """All comparisons of serving, and what there is to say about them."""
     require("nginx", "openssl")
-    plan.require_room(3 * plan.sizes["serve_mib"] * MIB)
-    content = publish(plan.work, plan.sizes["serve_mib"])
-    shutil.rmtree(plan.work / "source")
+    sizes = plan.sizes
+    plan.require_room((4 * sizes["serve_mib"] + 30 * sizes["snapshot_mib"]) * MIB)
+    content = publish(plan.work, sizes)
+    leave_core()
     with (
-        content.peer.serving() as ours,
-        nginx(plan.work / "nginx", content.folder, workers="auto") as theirs,
+        serving(content.store) as ours,
+        nginx(
+            plan.work / "nginx", content.folder, hub=ours.url, core=SERVER_CORE
+        ) as theirs,
         Runner() as runner,
     ):
-        bases = {HUBSYNC: f"{ours}/{REPO}/resolve/main", NGINX: theirs.plain}
-        yield _Serving(bases, content.large_bytes, runner).compare(plan)
+        stand = Stand(plan, content, ours, theirs, runner)
+        for name in (HUBSYNC, NGINX):
+            check(stand, stand.base(name))
+        for part, measure in PARTS.items():
+            if plan.wants(part):
+                yield from measure(stand)
 
 
-class _Serving:
-    def __init__(self, bases: dict[str, str], large_bytes: int, runner: Runner) -> None:
-        self._bases, self._large_bytes, self._runner = bases, large_bytes, runner
-        self._busy: dict[str, list[float]] = {HUBSYNC: [], NGINX: []}
+def measure_files(stand: Stand) -> Iterator[Section]:
+    """The large file: whole, and in ranges."""
+    size, gib = stand.content.large_bytes, stand.content.large_bytes / 2**30
+    stand.ours.forget_peak()
+    mib = size // MIB
+    asked = {
+        "whole": (f"GET of {mib} MiB", 1.0, [[None]]),
+        "ranges": (
+            f"{RANGES} ranges of {mib // RANGES} MiB at once",
+            0.9,
+            slices(size, RANGES),
+        ),
+        "pieces": (
+            f"ranges of 1 MiB, {CONNECTIONS} connections",
+            1.0,
+            pieces(size, MIB, CONNECTIONS),
+        ),
+    }
 
-    def compare(self, plan: Plan) -> Section:
-        size = f"{self._large_bytes // MIB} MiB"
-        kinds = {
-            "whole": Comparison(
-                f"GET {size} whole, curl", NGINX, "MiB/s", "more", 0.90
-            ),
-            "parts": Comparison(
-                f"GET {size}, {PARTS} ranges", NGINX, "MiB/s", "more", 0.90
-            ),
-            "HEAD": Comparison("HEAD", NGINX, "/s", "more"),
-            "GET": Comparison("GET of 4 kB", NGINX, "/s", "more"),
-        }
-        notes = [NOTE]
-        if find("curl") is None:
-            del kinds["whole"]
-            notes.append("curl is not installed: no whole GET.")
-        for base in self._bases.values():
-            self._measure("parts", base)  # warm-up
-            self._measure("GET", base, 0.2)
-        for number in rounds(plan.rounds, plan.seconds_max):
-            for kind, found in kinds.items():
-                runs = {name: partial(self._one, kind, name) for name in self._bases}
-                taken = alternating(number, runs)
-                found.add(taken[HUBSYNC], taken[NGINX])
-        busy = {name: statistics.median(found) for name, found in self._busy.items()}
-        notes.append(
-            "HEAD/s and GET/s: the client (Python, one core) was busy"
-            f" {busy[HUBSYNC]:.0%} with hubsync, {busy[NGINX]:.0%} with nginx;\n"
-            "near 100% the client is the limit, and the server can do more."
+    def measure(ranges: object, name: str) -> float:
+        return mib / drain(stand.base(name) + LARGE, ranges)  # type: ignore[arg-type]
+
+    kinds = {
+        kind: (
+            Comparison(what, NGINX, "MiB/s", "more", ratio),
+            partial(measure, ranges),
         )
-        return Section(
-            f"serve: {size} of random bytes and {SMALL_FILES} files of 4 kB",
-            list(kinds.values()),
-            notes=notes,
+        for kind, (what, ratio, ranges) in asked.items()
+    }
+    comparisons = stand.race(kinds)
+    figures = [
+        Figure(
+            f"CPU of {name}, {asked[kind][0]}",
+            "s/GiB",
+            CPU_S_PER_GIB if name == HUBSYNC and kind != "pieces" else None,
+            [spent / gib for spent in stand.cpu[kind, name]],
         )
+        for kind in kinds
+        for name in (HUBSYNC, NGINX)
+    ]
+    peak = stand.ours.rss_mib(peak=True)
+    figures.append(Figure("peak memory of hubsync", "MiB", RSS_MAX_MIB, [peak]))
+    yield Section("serve: a large file, which is in memory", comparisons, figures)
 
-    def _one(self, kind: str, name: str) -> float:
-        value, busy = self._measure(kind, self._bases[name], LOAD_S)
-        if busy is not None:
-            self._busy[name].append(busy)
-        return value
 
-    def _measure(
-        self, kind: str, base: str, seconds: float = LOAD_S
-    ) -> tuple[float, float | None]:
-        """A value, and for requests how busy the client was."""
-        if kind == "whole":
-            command = ["curl", "-sfo", "/dev/null", f"{base}/{LARGE}"]
-            spent = self._runner.run(command).seconds
-            return self._large_bytes / MIB / spent, None
-        if kind == "parts":
-            spent = parallel_ranges(f"{base}/{LARGE}", self._large_bytes, PARTS)
-            return self._large_bytes / MIB / spent, None
-        rate = request_rate(
-            f"{base}/{SMALL}", kind, connections=CONNECTIONS, seconds=seconds
+def measure_requests(stand: Stand) -> Iterator[Section]:
+    """Headers, a small file, and what the API says."""
+    answered: dict[tuple[str, str], list[float]] = {}
+
+    def measure(method: str, name: str) -> float:
+        rate = fast_rate(
+            stand.base(name) + SMALL,
+            method,
+            stand.runner,
+            connections=CONNECTIONS,
+            seconds=stand.load_s,
         )
-        return rate.per_second, rate.client_busy
+        answered.setdefault((method, name), []).append(rate * stand.load_s)
+        return rate
+
+    kinds = {
+        "HEAD": (
+            Comparison("HEAD resolve", NGINX, "/s", "more", 0.2),
+            partial(measure, "HEAD"),
+        ),
+        "GET": (
+            Comparison(f"GET of {SMALL_BYTES} B", NGINX, "/s", "more", 0.2),
+            partial(measure, "GET"),
+        ),
+    }
+    comparisons = stand.race(kinds)
+    figures = []
+    for kind in kinds:
+        for name in (HUBSYNC, NGINX):
+            spent = stand.cpu[kind, name]
+            counts = answered[kind, name][-len(spent) :]  # without the warm-up
+            each = [1e6 * s / n for s, n in zip(spent, counts, strict=True)]
+            figures.append(Figure(f"CPU of {name} a {kind}", "us", values=each))
+    notes = [LOOKUPS]
+    notes += [said_missing(one) for one in ("wrk", "ab") if not find(one)]
+    if len(notes) > 1:
+        notes.append("Without them a client in Python is the limit of nginx.")
+    yield Section(
+        f"serve: requests on {CONNECTIONS} connections",
+        comparisons,
+        [*figures, *_trees(stand)],
+        notes,
+    )
 
 
+def _trees(stand: Stand) -> Iterator[Figure]:
+    """A list of very many files: kept from before, and built anew."""
+    files = stand.plan.sizes["tree_files"]
+    url = f"{stand.ours.url}/api/models/{TREE_REPO}/tree/main?recursive=true"
+    # Pages by cursor are never kept; this one has all files but the first few.
+    limit = files - 5
+    following = get_next(f"{url}&limit=5") + f"&limit={limit}"
+    for what, one in (("kept", url), ("built each time", following)):
+        figure = Figure(f"tree of {files} files, {what}", "/s")
+        for _ in range(stand.plan.rounds):
+            rate = fast_rate(
+                one, "GET", stand.runner, connections=CONNECTIONS, seconds=stand.load_s
+            )
+            figure.values.append(rate)
+        yield figure
+
+
+PARTS: dict[str, Callable[[Stand], Iterator[Section]]] = {
+    "files": measure_files,
+    "requests": measure_requests,
+    "latency": measure_latency,
+    "slow-clients": measure_slow_clients,
+    "tls": measure_tls,
+    "snapshot": measure_snapshot,
+    "olah": measure_olah,
+}
 GROUP = Group(
     "serve",
-    ("serve",),
-    {"serve_mib": Size(512, 8, "MiB of the large file that is served")},
+    tuple(PARTS),
+    {
+        "serve_mib": Size(2048, 16, "MiB of the large file that is served"),
+        "snapshot_mib": Size(64, 1, "MiB of each large file that a client downloads"),
+        "tree_files": Size(1000, 30, "files of a repo whose tree is listed"),
+        "slow_clients": Size(300, 10, "clients that read slowly"),
+    },
     sections,
 )
+
+if __name__ == "__main__":
+    sys.exit(main([GROUP]))
