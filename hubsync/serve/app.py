@@ -62,7 +62,7 @@ def create_app(
     contents = Contents(library, sender, xet, missing)
     api = Api(library, contents, options, xet, missing=missing)
     cas = Cas(library, sender, options)
-    site = Site(api, library, options, {**cas.families})
+    site = Site(api, library, options, cas.families)
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
