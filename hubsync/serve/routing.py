@@ -77,7 +77,7 @@ def _api(raw_path: str) -> Route:
     # The verb comes after one or two segments of a name, never first.
     at = next((i for i in (1, 2) if i < len(parts) and parts[i] in _VERBS), None)
     raw_name = "/".join(parts[:at]) if at else rest.rstrip("/")
-    name = _name(raw_name)
+    name = name_of_route(raw_name)
     after = "/".join(parts[at:]) if at else ""
     shape = f"/api/{plural}/{{}}" + (f"/{after}" if after else "")
     if at is None:
@@ -108,7 +108,7 @@ def _file(raw_path: str) -> Route:
     revision, path = _split_revision("/".join(parts[at + 1 :]))
     if not path:
         raise no_route()
-    name = _name("/".join(parts[:at]))
+    name = name_of_route("/".join(parts[:at]))
     return Route(parts[at], repo_type, name, f"/{prefix}{{}}/{after}", revision, path)
 
 
@@ -120,7 +120,7 @@ def _split_revision(tail: str) -> tuple[str, str]:
     return decode(revision), decode(path)
 
 
-def _name(raw: str) -> str:
+def name_of_route(raw: str) -> str:
     try:
         return check_name(decode(raw))
     except HubsyncError as error:
