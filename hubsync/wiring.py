@@ -41,6 +41,7 @@ from hubsync.transfer.fetch import Passer
 from hubsync.transfer.options import TransferOptions
 
 ONDEMAND_RETRIES_MAX = 2
+ONDEMAND_WAIT_MAX_S = 3.0  # for a hub that limits us; then it is left alone
 STORE_WAIT_S = 5.0  # a client waits; whoever needs the store alone takes long
 VIEWS_WAIT_S = 300.0  # somebody forgets a repo; what was pulled is worth the wait
 
@@ -62,8 +63,8 @@ class App:
         """Of several repos of one name, whose is meant: first what was added here."""
         return (LOCAL, *self.settings.upstreams)
 
-    def hub(self, upstream: str, progress: Progress) -> Hub:
-        """The hub configured as *upstream*.
+    def hub(self, upstream: str, progress: Progress, *, patient: bool = True) -> Hub:
+        """The hub configured as *upstream*; not *patient*: while a client waits.
 
         Raises:
             UsageError: none is.
@@ -84,25 +85,32 @@ class App:
         )
 
         transfer = self.settings.transfer
+        options = HubOptions(
+            connect_timeout_s=transfer.connect_timeout,
+            read_timeout_s=transfer.read_timeout,
+        )
+        if not patient:
+            options = replace(
+                options,
+                retries_max=ONDEMAND_RETRIES_MAX,
+                rate_limit_wait_max_s=ONDEMAND_WAIT_MAX_S,
+            )
         return HuggingFaceHub(
             upstream,
             settings.endpoint,
             token_of(settings),
-            options=HubOptions(
-                connect_timeout_s=transfer.connect_timeout,
-                read_timeout_s=transfer.read_timeout,
-            ),
+            options=options,
             progress=progress,
         )
 
-    def puller(self, progress: Progress) -> Puller:
+    def puller(self, progress: Progress, *, patient: bool = True) -> Puller:
         options = transfer_options(self.settings)
         return Puller(
             catalog=self.catalog,
             blobs=self.blobs,
             records=self.records,
             views=self.views,
-            open_hub=lambda upstream: self.hub(upstream, progress),
+            open_hub=lambda upstream: self.hub(upstream, progress, patient=patient),
             open_engine=lambda: _open_engine(self.blobs, options, progress),
             progress=progress,
             lock_views=self._lock_views,
@@ -114,12 +122,14 @@ class App:
         transfer = transfer_options(self.settings)
         # A client waits: better a quick no, and it asks again.
         retries = min(transfer.retries_max, ONDEMAND_RETRIES_MAX)
-        transfer = replace(transfer, retries_max=retries)
+        transfer = replace(
+            transfer, retries_max=retries, rate_limit_wait_max_s=ONDEMAND_WAIT_MAX_S
+        )
         return OnDemand(
             catalog=self.catalog,
             blobs=self.blobs,
-            puller=self.puller(progress),
-            open_hub=lambda upstream: self.hub(upstream, progress),
+            puller=self.puller(progress, patient=False),
+            open_hub=lambda upstream: self.hub(upstream, progress, patient=False),
             open_engine=lambda: _open_engine(self.blobs, transfer, progress),
             lock_store=lambda: self.root.lock_shared(STORE_WAIT_S),
             upstreams=tuple(self.settings.upstreams),

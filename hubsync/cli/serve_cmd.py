@@ -67,7 +67,10 @@ def command(
         options = dataclasses.replace(options, port=port)
     if on_missing is not None:
         options = dataclasses.replace(options, on_missing=on_missing)
-    logging.basicConfig(level=logging.INFO if access_log else logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)
+    if access_log or settings.serve.access_log:
+        # Ours alone: libraries log every request that goes upstream, too.
+        logging.getLogger("hubsync").setLevel(logging.INFO)
 
     def ready(url: str) -> None:
         if common.as_json:
@@ -103,28 +106,13 @@ def _options(settings: Settings) -> ServeOptions:
     return ServeOptions(
         host=serve.host,
         port=serve.port,
-        unix_socket=serve.unix_socket,
         base_url=serve.base_url,
-        workers=serve.workers,
-        tls_cert=serve.tls_cert,
-        tls_key=serve.tls_key,
-        tls_self_signed=serve.tls_self_signed,
-        trusted_proxies=serve.trusted_proxies,
-        accel=serve.accel,
-        accel_prefix=serve.accel_prefix,
-        connections_max=serve.max_connections,
-        connections_per_client_max=serve.connections_per_client,
-        access_log=serve.access_log,
         on_missing=serve.on_missing,
         allow=serve.allow,
         deny=serve.deny,
         refresh_after_s=serve.refresh_after,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,
-        auth=serve.auth,
-        auth_cache_s=serve.auth_cache,
-        auth_header=serve.auth_header,
-        audit_log=serve.audit_log,
     )
 
 

@@ -27,8 +27,9 @@ from hubsync.serve.query import (
     values,
 )
 from hubsync.serve.routing import Route
-from hubsync.serve.tree import TreeQuery
+from hubsync.serve.tree import Tree, TreeQuery
 from hubsync.serve.weights import Said
+from hubsync.serve.xet import Xet
 from hubsync.wire.hf import emit_commit, emit_refs
 
 COMMITS_A_PAGE = 50
@@ -46,9 +47,11 @@ class Api:
         library: Library,
         contents: Contents,
         options: ServeOptions,
+        xet: Xet,
+        *,
         missing: Missing | None = None,
     ) -> None:
-        self._library, self._options = library, options
+        self._library, self._options, self._xet = library, options, xet
         self._missing = missing
         self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
         self._of_snapshot: dict[str, Answer] = {
@@ -60,6 +63,7 @@ class Api:
             "commits": self._commits,
             "resolve": contents.resolve,
             "raw": contents.raw,
+            "xet-read-token": xet.token,
         }
 
     async def answer(self, request: web.Request, route: Route) -> web.StreamResponse:
@@ -179,25 +183,25 @@ class Api:
         key = (*snapshot_key(found.row, found.snapshot), asked)
 
         def build() -> Page:
-            tree = self._library.tree(found.row, found.snapshot)
+            tree = self._tree_of(found)
             if not tree.is_folder(asked.path):
                 raise no_entry(asked.path, found.revision, found.commit)
             page, following = tree.page(asked)
             return orjson.dumps(page), following
 
-        body, following = await self._kept(
-            found, key if asked.cursor is None else None, build
-        )
+        keep = asked.cursor is None and not self._xet.may_announce(found.snapshot)
+        body, following = await self._kept(found, key if keep else None, build)
         headers = found.commit_header
         if following is not None:
             headers |= next_link(request, self._options, {"cursor": following})
         return json_response(body, headers)
 
+    def _tree_of(self, found: Found) -> Tree:
+        return self._library.tree(found.row, found.snapshot, self._xet.concerns)
+
     async def _treesize(self, request: web.Request, found: Found) -> web.StreamResponse:
         library, path = self._library, found.route.path
-        tree = await library.ask_of(
-            found.snapshot, library.tree, found.row, found.snapshot
-        )
+        tree = await library.ask_of(found.snapshot, self._tree_of, found)
         if not tree.is_folder(path):
             raise no_entry(path, found.revision, found.commit)
         return json_response({"path": f"/{path}", "size": tree.size_bytes(path)})
@@ -209,9 +213,7 @@ class Api:
             raise no_route()
         paths, expand = await asked_paths(request, self._options)
         library = self._library
-        tree = await library.ask_of(
-            found.snapshot, library.tree, found.row, found.snapshot
-        )
+        tree = await library.ask_of(found.snapshot, self._tree_of, found)
         asked = [path.strip("/") for path in paths]
         rows = [tree.row(path, expand=expand) for path in asked if tree.has(path)]
         return json_response(rows, found.commit_header)

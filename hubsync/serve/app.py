@@ -9,6 +9,7 @@ from aiohttp import web
 
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.api import Api
+from hubsync.serve.cas import Cas
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
@@ -17,6 +18,7 @@ from hubsync.serve.following import Following
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
+from hubsync.serve.xet import Xet
 from hubsync.sync.ondemand import OnDemand
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
@@ -56,8 +58,11 @@ def create_app(
     if ondemand:
         keeps = options.on_missing == "on_demand"
         missing = Following(ondemand, library, sender, keeps=keeps)
-    api = Api(library, Contents(library, sender, missing), options, missing)
-    site = Site(api, library, options)
+    xet = Xet(options)
+    contents = Contents(library, sender, xet, missing)
+    api = Api(library, contents, options, xet, missing=missing)
+    cas = Cas(library, sender, options)
+    site = Site(api, library, options, {**cas.families})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)

@@ -8,6 +8,7 @@ from hubsync.serve.files import FileSender, choose_part, file_headers
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library
 from hubsync.serve.missing import Missing
+from hubsync.serve.xet import Xet, info, wants_info
 from hubsync.wire.lfs import emit_pointer
 from hubsync.wire.ranges import matches_any
 
@@ -16,9 +17,14 @@ class Contents:
     """Finds the entry that is asked for, and has its bytes sent."""
 
     def __init__(
-        self, library: Library, sender: FileSender, missing: Missing | None = None
+        self,
+        library: Library,
+        sender: FileSender,
+        xet: Xet,
+        missing: Missing | None = None,
     ) -> None:
-        self._library, self._sender, self._missing = library, sender, missing
+        self._library, self._sender, self._xet = library, sender, xet
+        self._missing = missing
 
     async def resolve(self, request: web.Request, found: Found) -> web.StreamResponse:
         one = await self._entry(found)
@@ -28,6 +34,10 @@ class Contents:
             "X-Linked-Etag": f'"{etag}"',
         }
         headers = {**found.commit_header, **linked}
+        if links := self._xet.links(request, found, one):
+            headers |= links
+            if wants_info(request):
+                return info(etag, one.entry.size_bytes, headers)
         return await self._send(request, found, one, etag, headers)
 
     async def raw(self, request: web.Request, found: Found) -> web.StreamResponse:

@@ -1,7 +1,7 @@
 """Answering with a blob: conditions, ranges, headers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -53,18 +53,8 @@ class FileSender:
         Raises:
             Problem: the blob is not there, or not as long as recorded.
         """
-        assert one.digest
         size = one.entry.size_bytes
-        try:
-            file = self._blobs.open(one.digest)
-        except BlobNotFoundError:
-            raise self._damaged(one, "recorded blob is missing") from None
-        except OSError as error:
-            what = f"recorded blob cannot be opened: {error.strerror}"
-            raise self._damaged(one, what) from error
-        with file:
-            if os.fstat(file.fileno()).st_size != size:
-                raise self._damaged(one, "recorded blob has another size")
+        with self.open(one) as file:
             common = {**file_headers(one.entry.path), **headers, "ETag": f'"{etag}"'}
             if matches_any(request.headers.get("If-None-Match"), etag):
                 return web.Response(status=304, headers=common)
@@ -78,8 +68,28 @@ class FileSender:
             response.content_length = part.size_bytes
             await response.prepare(request)
             if request.method == "GET":
-                await self._body(request, response, file, part, one)
+                sending = self.mover.send(request, response, file.fileno(), part)
+                await self.sent(request, one, sending)
             return response
+
+    def open(self, one: HeldEntry) -> BinaryIO:
+        """The blob of *one*, whose digest is not None, to be closed by the caller.
+
+        Raises:
+            Problem: it is not there, or not as long as recorded.
+        """
+        assert one.digest
+        try:
+            file = self._blobs.open(one.digest)
+        except BlobNotFoundError:
+            raise self._damaged(one, "recorded blob is missing") from None
+        except OSError as error:
+            what = f"recorded blob cannot be opened: {error.strerror}"
+            raise self._damaged(one, what) from error
+        if os.fstat(file.fileno()).st_size != one.entry.size_bytes:
+            file.close()
+            raise self._damaged(one, "recorded blob has another size")
+        return file
 
     def _read(self, file: BinaryIO, part: ByteRange, one: HeldEntry) -> bytes:
         try:
@@ -95,16 +105,12 @@ class FileSender:
         self._damages.report(one, what)
         return damaged(one.entry.path)
 
-    async def _body(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        file: BinaryIO,
-        part: ByteRange,
-        one: HeldEntry,
+    async def sent(
+        self, request: web.Request, one: HeldEntry, sending: Awaitable[None]
     ) -> None:
+        """Wait for the body, after the headers; what fails ends the connection."""
         try:
-            await self.mover.send(request, response, file.fileno(), part)
+            await sending
         except BaseException as error:
             # More bytes were announced than sent: whatever came next on this
             # connection, an error page say, would be taken for the file's.

@@ -11,6 +11,7 @@ from aiohttp import web
 from hubsync.catalog.rows import RepoRow
 from hubsync.model.errors import HubsyncError, NotHeldError
 from hubsync.model.snapshot import HeldEntry
+from hubsync.ports.hub import UnavailableError
 from hubsync.serve.events import Event
 from hubsync.serve.files import FileSender, choose_part, file_headers
 from hubsync.serve.found import Found
@@ -23,9 +24,8 @@ from hubsync.wire.ranges import ByteRange, matches_any
 
 log = logging.getLogger("hubsync.serve")
 
-# So long an error can still be told by a status; then the client, whose patience
-# is 10 s, gets headers.
-HEADERS_WITHIN_S = 8.0
+# Clients have patience for 10 s: by then they get an answer, or at least headers.
+ANSWER_WITHIN_S = 8.0
 
 
 class Following:
@@ -45,7 +45,14 @@ class Following:
     async def learn(self, row: RepoRow | None, route: Route) -> None:
         """As `Missing.learn`."""
         try:
-            await self._ondemand.learn(row, route.repo_type, route.name, route.revision)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._ondemand.learn(
+                    row, route.repo_type, route.name, route.revision
+                )
+        except TimeoutError:
+            # The question goes on, and its answer is there for the next one.
+            slow = UnavailableError("it has not answered yet", retry_after_s=1.0)
+            raise problem_of_learning(slow, route) from None
         except HubsyncError as error:
             raise problem_of_learning(error, route) from error
 
@@ -157,7 +164,7 @@ class Following:
 
 async def _wait_a_little(incoming: Incoming, reader: Reader, part: ByteRange) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(HEADERS_WITHIN_S):
+        async with asyncio.timeout(ANSWER_WITHIN_S):
             if part.stop == incoming.size_bytes:
                 await reader.reach(part.start)
             else:

@@ -9,6 +9,7 @@ from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import may_be_short_commit
+from hubsync.model.snapshot import TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
 from hubsync.serve.cards import card_of
@@ -110,12 +111,19 @@ class Library:
             return self.catalog.resolve(row, revision.lower())
         return found
 
-    def tree(self, row: RepoRow, snapshot: SnapshotRow) -> Tree:
+    def tree(
+        self,
+        row: RepoRow,
+        snapshot: SnapshotRow,
+        concerns_xet: Callable[[TreeEntry], bool],
+    ) -> Tree:
         key = snapshot_key(row, snapshot)
         found = self._trees.get(key)
         if found is None:
-            found = Tree(self.catalog.entries(snapshot), snapshot.commit)
-            self._trees.put(key, found)
+            entries = self.catalog.entries(snapshot)
+            found = Tree(entries, snapshot.commit, concerns_xet)
+            if found.is_settled:
+                self._trees.put(key, found)
         return found
 
     def card(self, row: RepoRow, snapshot: SnapshotRow) -> Mapping[str, object]:

@@ -1,5 +1,6 @@
 """What becomes of a request for something that the store does not have."""
 
+import math
 from typing import Protocol
 
 from aiohttp import web
@@ -74,7 +75,8 @@ def _problem(error: HubsyncError) -> Problem | None:
         # Of the mirror's token, or by its configuration: nothing that the client
         # could do about it.
         return None
-    later = {"Retry-After": str(RETRY_AFTER_S)}
+    asked = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+    later = {"Retry-After": str(math.ceil(asked))}
     if isinstance(error, IntegrityError):
         said = "The upstream's bytes are not what it announced, and were not kept"
         return Problem(502, f"{said}: {error}")

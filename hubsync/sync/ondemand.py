@@ -29,9 +29,11 @@ log = logging.getLogger("hubsync.ondemand")
 
 NOTHING = Selection(exclude=("*",))  # the tree is recorded, no file is fetched
 QUESTIONS_MAX = 8  # that are with the upstream at once
+REFRESHES_MAX = 2  # they may fetch what has changed, and nobody waits
 FETCHES_MAX = 16
 ANSWERS_KEPT = 10_000
 LAYOUT_DELAY_S = 1.0
+DOWN_KEPT_MAX_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,11 @@ class OnDemand:
         self._engine: Passer | None = None
         self._engine_context: AbstractAsyncContextManager[Passer] | None = None
         self._questions = asyncio.Semaphore(QUESTIONS_MAX)
+        self._refreshes = asyncio.Semaphore(REFRESHES_MAX)
         self._fetches = asyncio.Semaphore(FETCHES_MAX)
         self._asked: dict[_Question, asyncio.Task[None]] = {}
         self._refused: dict[_Question, tuple[float, HubsyncError]] = {}
+        self._down: dict[str, tuple[float, UnavailableError]] = {}  # by upstream
         self._checked: dict[_Question, float] = {}
         self._coming: dict[str, Incoming] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,6 +142,8 @@ class OnDemand:
             raise refusal
         task = self._asked.get(question)
         if task is None:
+            if row is not None:
+                self._require_up(row.repo.upstream)
             task = self._start(self._learn(question, row))
             self._asked[question] = task
             task.add_done_callback(lambda _: self._asked.pop(question, None))
@@ -150,10 +156,14 @@ class OnDemand:
         for upstream in upstreams:
             repo = RepoId(upstream, question.repo_type, question.name)
             try:
-                await self._pull(PullRequest(repo, question.revision, NOTHING))
+                self._require_up(upstream)
+                await self._pull(
+                    PullRequest(repo, question.revision, NOTHING), self._questions
+                )
             except RepoNotFoundError as refusal:
                 error = error or refusal
             except HubsyncError as refusal:
+                self._note_down(upstream, refusal)
                 error = refusal
                 break
             else:
@@ -163,11 +173,26 @@ class OnDemand:
         self._remember(question, error)
         raise error
 
+    def _require_up(self, upstream: str) -> None:
+        until, error = self._down.get(upstream, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
+
+    def _note_down(self, upstream: str, error: HubsyncError) -> None:
+        """If it does not answer, or wants to be left alone, nobody asks it again."""
+        if isinstance(error, UnavailableError):
+            wait_s = max(self._options.down_kept_s, error.retry_after_s or 0.0)
+            until = time.monotonic() + min(wait_s, DOWN_KEPT_MAX_S)
+            # One that was raised from here before says nothing new.
+            if self._down.get(upstream, (0.0, None))[1] is not error:
+                self._down[upstream] = until, error
+
     def _remember(self, question: "_Question", error: HubsyncError) -> None:
-        is_down = isinstance(error, UnavailableError)
-        kept_s = self._options.down_kept_s if is_down else self._options.no_kept_s
+        if isinstance(error, UnavailableError):
+            return  # `_note_down` has it
         self._refused.pop(question, None)
-        self._refused[question] = (time.monotonic() + kept_s, error)
+        until = time.monotonic() + self._options.no_kept_s
+        self._refused[question] = until, error
         while len(self._refused) > ANSWERS_KEPT:  # the oldest
             self._refused.pop(next(iter(self._refused)))
 
@@ -194,11 +219,15 @@ class OnDemand:
 
     async def _refresh(self, row: RepoRow, revision: str) -> None:
         try:
+            self._require_up(row.repo.upstream)
             selection = await asyncio.to_thread(self._held_of, row, revision)
             if selection is not None:
-                await self._pull(PullRequest(row.repo, revision, selection))
+                await self._pull(
+                    PullRequest(row.repo, revision, selection), self._refreshes
+                )
         except HubsyncError as error:
             # Nothing that was held is lost by it; the next one asks again.
+            self._note_down(row.repo.upstream, error)
             log.warning("cannot refresh %s at %s: %s", row.repo, revision, error)
 
     def _held_of(self, row: RepoRow, revision: str) -> Selection | None:
@@ -214,8 +243,8 @@ class OnDemand:
         held = frozenset(one.entry.path for one in entries if one.held)
         return Selection() if len(held) == len(entries) else Selection(paths=held)
 
-    async def _pull(self, request: PullRequest) -> None:
-        async with self._questions:
+    async def _pull(self, request: PullRequest, turn: asyncio.Semaphore) -> None:
+        async with turn:
             with ExitStack() as stack:
                 await asyncio.to_thread(stack.enter_context, self._lock_store())
                 await self._puller.pull(request)
@@ -231,6 +260,7 @@ class OnDemand:
         key = entry.want.key
         incoming = self._coming.get(key)
         if incoming is None:
+            self._require_up(row.repo.upstream)
             incoming = self._coming[key] = Incoming(entry.size_bytes)
             self._start(self._fetch(row, snapshot, entry, incoming))
         return incoming
@@ -274,6 +304,7 @@ class OnDemand:
                     await engine.fetch_all([item], self._record)
         except HubsyncError as failure:
             log.warning("cannot fetch %s of %s: %s", entry.path, row.repo, failure)
+            self._note_down(row.repo.upstream, failure)
             error = failure
         except BaseException as failure:
             error = failure

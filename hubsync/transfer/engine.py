@@ -21,7 +21,7 @@ from hubsync.transfer.download import Download, let_go
 from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
 from hubsync.transfer.groups import Groups
 from hubsync.transfer.http import Courier, Session
-from hubsync.transfer.limiter import RateLimiter
+from hubsync.transfer.limiter import Gates, RateLimiter
 from hubsync.transfer.options import TransferOptions
 from hubsync.transfer.passing import pass_on
 from hubsync.transfer.run import Run, weightiest
@@ -51,6 +51,8 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._session = Session(self._options)
+        # What one run is told of a host's limits holds for the next one too.
+        self._budget = Gates(self._options, note=self._progress.note)
         self._disk_pool = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._hash_pool = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
         return self
@@ -80,7 +82,7 @@ class Engine:
         """
         connections = min(self._options.connections_max, self._files)
         run = Run(
-            courier=Courier(self._session, self._options, note=self._progress.note),
+            courier=self._courier(),
             blobs=self._blobs,
             options=replace(self._options, connections_max=connections),
             limiter=self._limiter,
@@ -126,8 +128,11 @@ class Engine:
 
     def pass_on(self, item: Fetch, span: Span) -> AsyncGenerator[bytes, None]:
         """As `passing.pass_on`: the bytes of *span*, of which nothing is kept."""
-        courier = Courier(self._session, self._options, note=self._progress.note)
-        return pass_on(courier, item, span, self._options)
+        return pass_on(self._courier(), item, span, self._options)
+
+    def _courier(self) -> Courier:
+        note = self._progress.note
+        return Courier(self._session, self._options, self._budget, note=note)
 
 
 async def _fetch_watched(files: "_Files", run: Run) -> None:

@@ -4,8 +4,10 @@ import concurrent.futures
 import contextlib
 import hashlib
 import http.client
+import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -387,3 +389,81 @@ def test_a_store_that_cannot_be_written_fetches_nothing(
     mirror.root.chmod(0o555)
     done = mirror.run("serve", env={"HUBSYNC_SERVE__ON_MISSING": "on_demand"})
     assert done.returncode == 2
+
+
+@contextlib.contextmanager
+def hub_of_its_own(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The hub in *folder* as a process that can be frozen and killed."""
+    port = folder.parent / "port"
+    command = [sys.executable, "-m", "tests.testhub", "--dir", folder]
+    process = subprocess.Popen([*map(str, command), "--port-file", str(port)])
+    try:
+        while not port.exists():
+            assert process.poll() is None
+        yield port.read_text(), process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("trouble", ["frozen", "killed", "limiting"])
+def test_no_request_for_what_is_held_fails_with_the_upstream_in_trouble(
+    tmp_path: Path, trouble: str
+) -> None:
+    with TestHub(tmp_path / "hub") as before:
+        before.create_repo("acme/tiny").commit(
+            {"config.json": CONFIG, "w.bin": Lfs(WEIGHTS)}
+        )
+    with hub_of_its_own(tmp_path / "hub") as (endpoint, upstream):
+        mirror = QuickMirror(tmp_path / "mirror", endpoint)
+        mirror.pull("acme/tiny")
+        with contextlib.ExitStack() as stack:
+            if trouble == "frozen":
+                upstream.send_signal(signal.SIGSTOP)
+            else:
+                upstream.kill()
+                upstream.wait(WAIT_S)
+            if trouble == "limiting":
+                stack.enter_context(answering_429(urlsplit(endpoint).port or 0))
+            found = ask_for_what_is_held(mirror)
+        assert {one.status for one in found} == {200}
+        assert all(one.body == WEIGHTS for one in found[2::3])
+
+
+def ask_for_what_is_held(mirror: Mirror) -> list[Got]:
+    """300 answers, 8 at a time, every one of which looks for news upstream."""
+    targets = [
+        "/api/models/acme/tiny/revision/main",
+        f"{RESOLVE}/config.json",
+        f"{RESOLVE}/w.bin",
+    ] * 100
+    with (
+        serving(mirror, refresh_after="0s") as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
+        return list(pool.map(server.get, targets))
+
+
+@contextlib.contextmanager
+def answering_429(port: int) -> Iterator[None]:
+    """A hub that answers nothing but 429, as the Hub does at the limit."""
+
+    class Limiting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(429)
+            self.send_header("RateLimit", '"api";r=0;t=55')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Limiting)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join(WAIT_S)
+        server.server_close()
