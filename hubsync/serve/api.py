@@ -1,6 +1,6 @@
 """The routes about one repo, one method each."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 
 import orjson
 from aiohttp import web
@@ -65,6 +65,11 @@ class Api:
             "raw": contents.raw,
             "xet-read-token": xet.token,
         }
+
+    def also(self, answers: Mapping[str, Answer]) -> None:
+        """Answer verbs that other modules know of."""
+        assert not self._of_snapshot.keys() & answers.keys()
+        self._of_snapshot.update(answers)
 
     async def answer(self, request: web.Request, route: Route) -> web.StreamResponse:
         """Answer a route about one repo.

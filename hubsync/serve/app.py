@@ -16,6 +16,7 @@ from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.following import Following
 from hubsync.serve.library import Library
+from hubsync.serve.more import more_families
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
 from hubsync.serve.xet import Xet
@@ -62,7 +63,8 @@ def create_app(
     contents = Contents(library, sender, xet, missing)
     api = Api(library, contents, options, xet, missing=missing)
     cas = Cas(library, sender, options)
-    site = Site(api, library, options, {**cas.families})
+    more = more_families(api, library, contents, options)
+    site = Site(api, library, options, {**cas.families, **more})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)

@@ -5,7 +5,7 @@ not read the repo gets nothing of it, whoever else has the same bytes.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import orjson
@@ -15,13 +15,7 @@ from hubsync.model.digest import Digest
 from hubsync.model.repo import RepoType
 from hubsync.model.snapshot import HeldEntry
 from hubsync.serve.contents import Contents
-from hubsync.serve.errors import (
-    Problem,
-    bad_request,
-    forbidden_write,
-    no_route,
-    not_held,
-)
+from hubsync.serve.errors import Problem, bad_request, not_held
 from hubsync.serve.files import choose_part, file_headers
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library, snapshot_key
@@ -51,6 +45,7 @@ TREES_KEPT = 200
 MADE_KEPT = 2000
 TEXT_BYTES_MAX = 1024 * 1024  # of a repo's own template, and the like
 
+Answer = Callable[[web.Request, Found], Awaitable[web.StreamResponse]]
 Held = Mapping[Digest, str]  # the path of each blob in one tree
 
 
@@ -74,7 +69,7 @@ def parse_registry_route(raw_path: str) -> Route | None:
     return Route(verb, RepoType.MODEL, name, shape, None, tail)
 
 
-def welcome(request: web.Request) -> web.StreamResponse:
+def welcome() -> web.StreamResponse:
     """``GET /v2/``: yes, this is a registry."""
     return json_response({}, {"Docker-Distribution-Api-Version": "registry/2.0"})
 
@@ -91,11 +86,16 @@ class Registry:
         self._trees: Lru[Held] = Lru(TREES_KEPT, lambda _: 1)
         self._made: Lru[bytes] = Lru(MADE_KEPT, lambda _: 1)
 
-    async def manifest(self, request: web.Request, found: Found) -> web.StreamResponse:
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """By the verb of a route."""
+        return {"manifests": self._manifest, "blobs": self._blob}
+
+    async def _manifest(self, request: web.Request, found: Found) -> web.StreamResponse:
         """``/v2/{name}/manifests/{tag}``."""
         is_llama_cpp = "llama-cpp" in request.headers.get("User-Agent", "").lower()
         body = await self._library.ask_slowly(
-            self._manifest, found, is_llama_cpp=is_llama_cpp
+            self._make, found, is_llama_cpp=is_llama_cpp
         )
         headers = {
             **found.commit_header,
@@ -103,7 +103,7 @@ class Registry:
         }
         return json_response(body, headers)
 
-    async def blob(self, request: web.Request, found: Found) -> web.StreamResponse:
+    async def _blob(self, request: web.Request, found: Found) -> web.StreamResponse:
         """``/v2/{name}/blobs/sha256:…``."""
         digest = Digest.parse(found.route.path)
         # A pull that began before the branch moved ends on what it began with.
@@ -167,7 +167,7 @@ class Registry:
                     return offer.made[digest]
         return None
 
-    def _manifest(self, found: Found, *, is_llama_cpp: bool) -> bytes:
+    def _make(self, found: Found, *, is_llama_cpp: bool) -> bytes:
         entries = self._library.catalog.entries(found.snapshot)
         files = list(_gguf_files(entries))
         if not files:

@@ -23,7 +23,8 @@ TEXT_LAYERS = ("template", "system", "params")  # as the Hub names a repo's own 
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 _QUANT = re.compile(
-    r"(?:^|[-_./ ])((?:I?Q|TQ)\d(?:_[0-9A-Z]+)*|MXFP4(?:_[A-Z]+)?|BF16|F(?:P)?(?:16|32))"
+    r"(?:^|[-_./ ])"
+    r"((?:I?Q|TQ)\d(?:_[0-9A-Z]+)*|MXFP4(?:_[A-Z]+)?|BF16|FP?(?:16|32))"
     r"(?![0-9A-Z_])"
 )
 _BILLION, _MILLION, _THOUSAND = 10**9, 10**6, 10**3
@@ -72,7 +73,7 @@ class GgufFile:
             return True
         # "UD-Q4_K_XL" is a tag as well as "Q4_K_XL".
         end = name.removesuffix(wanted)
-        return end != name and end.endswith(("-", "_", "."))
+        return end != name and end.endswith(("-", "."))
 
 
 def choose(files: Iterable[GgufFile], tag: str) -> GgufFile | None:

@@ -1,0 +1,41 @@
+"""Routes beside the Hub's own ``/api/`` and files: what other clients ask for."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from hubsync.serve.api import Api
+from hubsync.serve.contents import Contents
+from hubsync.serve.errors import forbidden_write
+from hubsync.serve.library import Library
+from hubsync.serve.options import ServeOptions
+from hubsync.serve.registry import Registry, parse_registry_route, welcome
+from hubsync.serve.routing import parse_route
+
+_READS = frozenset({"GET", "HEAD"})
+Family = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+
+
+def more_families(
+    api: Api, library: Library, contents: Contents, options: ServeOptions
+) -> dict[str, Family]:
+    """Who answers what, by first segment or whole path; *api* learns their verbs.
+
+    Each leads to `Api.answer`: it decides what is read, and by whom.
+    """
+    api.also(Registry(library, contents, options).answers)
+
+    async def registry(request: web.Request, raw_path: str) -> web.StreamResponse:
+        _only_reads(request)
+        if raw_path.rstrip("/") == "/v2":
+            return welcome()
+        # An owner may be called v2: its files are where files are.
+        route = parse_registry_route(raw_path) or parse_route(raw_path)
+        return await api.answer(request, route)
+
+    return {"v2": registry}
+
+
+def _only_reads(request: web.Request) -> None:
+    if request.method not in _READS:
+        raise forbidden_write()
