@@ -391,6 +391,36 @@ def test_a_store_that_cannot_be_written_fetches_nothing(
     assert done.returncode == 2
 
 
+def test_the_real_client_sees_no_difference(
+    hub: TestHub, repo: HubRepo, mirror: Mirror, tmp_path: Path
+) -> None:
+    program = """
+from huggingface_hub import HfApi, HfFileSystem, snapshot_download
+folder = snapshot_download("acme/tiny")
+print(HfFileSystem().read_bytes("acme/tiny/w.bin", start=100, end=110).hex())
+print(HfApi().repo_exists("acme/none"))
+print(folder)
+"""
+    with serving(mirror) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=mirror.environment(
+                HF_ENDPOINT=server.url,
+                HF_HOME=str(tmp_path / "client"),
+                HF_HUB_DISABLE_XET="0",
+            ),
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    part, exists, folder = done.stdout.splitlines()
+    assert (part, exists) == (WEIGHTS[100:110].hex(), "False")
+    assert (Path(folder) / "w.bin").read_bytes() == WEIGHTS
+    assert (Path(folder) / "config.json").read_bytes() == CONFIG
+
+
 @contextlib.contextmanager
 def hub_of_its_own(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """The hub in *folder* as a process that can be frozen and killed."""
