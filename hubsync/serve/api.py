@@ -114,13 +114,14 @@ class Api:
         self, request: web.Request, repo_type: RepoType
     ) -> web.StreamResponse:
         """``GET /api/{type}``."""
-        query = Query.read(params_of(request))
+        query = Query.read(params_of(request), repo_type)
         items, following = await self._library.ask_slowly(
             list_of, self._library, query, repo_type
         )
         headers = {}
         if following is not None:
-            change = {"cursor": str(following)}
+            # Not "skip" again: the cursor is behind what was skipped.
+            change = {"cursor": following, "skip": "0"}
             headers = next_link(request, self._options, change)
         return json_response(items, headers)
 
@@ -138,7 +139,7 @@ class Api:
     async def _info(self, request: web.Request, found: Found) -> web.StreamResponse:
         params = params_of(request)
         blobs = bool(flag(params, "blobs"))
-        expand = check_expand(values(params, "expand"))
+        expand = check_expand(values(params, "expand"), found.row.repo.repo_type)
         row = found.row
         weights = None
         if not expand or not FROM_WEIGHTS.isdisjoint(expand):
