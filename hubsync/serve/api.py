@@ -121,7 +121,7 @@ class Api:
         headers = {}
         if following is not None:
             # Not "skip" again: the cursor is behind what was skipped.
-            change = {"cursor": following, "skip": "0"}
+            change = {"cursor": following} | ({"skip": "0"} if query.skip else {})
             headers = next_link(request, self._options, change)
         return json_response(items, headers)
 

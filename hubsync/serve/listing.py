@@ -131,9 +131,7 @@ class Place:
         """Raises: Problem: 400, nobody made such a cursor."""
         try:
             key, name = orjson.loads(base64.urlsafe_b64decode(cursor))
-            if not isinstance(name, str):
-                raise TypeError
-            return cls(float(key), name)
+            return cls(float(key), str(name))
         except (ValueError, TypeError, OverflowError):
             raise bad_request("invalid cursor") from None
 
