@@ -53,7 +53,12 @@ class Api:
     ) -> None:
         self._library, self._options, self._xet = library, options, xet
         self._missing = missing
-        self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
+        self._of_repo = {
+            "refs": self._refs,
+            "auth-check": self._auth_check,
+            "discussions": self._discussions,
+            "likers": self._likers,
+        }
         self._of_snapshot: dict[str, Answer] = {
             "info": self._info,
             "revision": self._info,
@@ -81,6 +86,8 @@ class Api:
         if row.repo.name != route.name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
+            if route.path:
+                raise no_route()
             return await of_repo(request, row)
         of_snapshot = self._of_snapshot.get(route.verb)
         if of_snapshot is None:
@@ -135,6 +142,16 @@ class Api:
         self, request: web.Request, row: RepoRow
     ) -> web.StreamResponse:
         return web.Response(text="OK")  # who may reach the mirror may read it all
+
+    async def _discussions(
+        self, request: web.Request, row: RepoRow
+    ) -> web.StreamResponse:
+        """Nobody talks on a mirror; clients page until they have seen *count*."""
+        none: dict[str, object] = {"discussions": [], "count": 0, "start": 0}
+        return json_response(none | {"numClosedDiscussions": 0})
+
+    async def _likers(self, request: web.Request, row: RepoRow) -> web.StreamResponse:
+        return json_response([])
 
     async def _info(self, request: web.Request, found: Found) -> web.StreamResponse:
         params = params_of(request)
