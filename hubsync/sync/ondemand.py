@@ -97,12 +97,18 @@ class OnDemand:
         self._down: dict[str, tuple[float, UnavailableError]] = {}  # by upstream
         self._checked: dict[_Question, float] = {}
         self._coming: dict[str, Incoming] = {}
+        self._fetching: dict[Incoming, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._layouts: dict[tuple[int, int], tuple[RepoRow, SnapshotRow]] = {}
         self._laying_out: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Stop; what has come of blobs is kept for the next time."""
+        # Clients have these already: they are on their way into the catalog.
+        verified = [
+            task for incoming, task in self._fetching.items() if incoming.is_verified
+        ]
+        await asyncio.gather(*verified, return_exceptions=True)
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -262,7 +268,8 @@ class OnDemand:
         if incoming is None:
             self._require_up(row.repo.upstream)
             incoming = self._coming[key] = Incoming(entry.size_bytes)
-            self._start(self._fetch(row, snapshot, entry, incoming))
+            task = self._start(self._fetch(row, snapshot, entry, incoming))
+            self._fetching[incoming] = task
         return incoming
 
     async def pass_on(
@@ -311,6 +318,7 @@ class OnDemand:
             raise
         finally:
             self._coming.pop(entry.want.key, None)
+            self._fetching.pop(incoming, None)
             incoming.end(error)
         if error is None:
             self._lay_out_soon(row, snapshot)
