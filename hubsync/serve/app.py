@@ -10,6 +10,7 @@ from aiohttp import web
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
+from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
@@ -50,7 +51,8 @@ def create_app(
     """
     watch = IdleWatch(options.idle_s)
     app = web.Application(
-        middlewares=[edge, watch.middleware], client_max_size=options.body_bytes_max
+        middlewares=[edge, watch.middleware, conditional],
+        client_max_size=options.body_bytes_max,
     )
     app[_watch_key] = watch
     damages = Damages(recheck)
