@@ -131,6 +131,74 @@ def test_info_of_local_content_comes_from_its_readme(live: Live) -> None:
     assert len(info["_id"]) == 24
 
 
+def test_local_models_have_the_tags_that_the_hub_would_give(
+    own_mirror: Mirror,
+) -> None:
+    card = b"""---
+license: mit
+language: [en, fr]
+datasets: acme/x
+base_model: acme/y
+pipeline_tag: fill-mask
+tags: [tiny]
+---
+"""
+    config = {"model_type": "bert", "architectures": ["BertModel"], "secret": 1}
+    files = {
+        "README.md": File(card),
+        "config.json": File(json.dumps(config).encode()),
+        "model.safetensors": File(SAFETENSORS, lfs=True),
+        "onnx/model.onnx": File(b"onnx"),
+    }
+    own_mirror.publish("a/b", files, upstream="local")
+    with serving(own_mirror) as live:
+        info = live.get("/api/models/a/b").json()
+        assert info["tags"] == [
+            "transformers", "onnx", "safetensors", "bert", "fill-mask", "tiny", "en",
+            "fr", "dataset:acme/x", "base_model:acme/y", "license:mit",
+        ]  # fmt: skip
+        assert info["library_name"] == "transformers"
+        assert info["config"] == {"model_type": "bert", "architectures": ["BertModel"]}
+        assert len(live.get("/api/models?filter=transformers,bert").json()) == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [b"", b"[]", b"{", b'{"model_type": 1, "architectures": [1]}', b"[" * 9999],
+)
+def test_no_config_breaks_the_answer(own_mirror: Mirror, config: bytes) -> None:
+    own_mirror.publish("a/b", {"config.json": File(config)}, upstream="local")
+    with serving(own_mirror) as live:
+        assert "config" not in live.get("/api/models/a/b").json()
+
+
+def test_local_datasets_and_spaces_have_theirs(own_mirror: Mirror) -> None:
+    card = b"""---
+license: mit
+language: en
+task_categories: [question-answering]
+size_categories: n<1K
+sdk: gradio
+tags: [tiny]
+---
+"""
+    for kind in (RepoType.DATASET, RepoType.SPACE):
+        own_mirror.publish(
+            "a/b", {"README.md": File(card)}, repo_type=kind, upstream="local"
+        )
+    with serving(own_mirror) as live:
+        dataset = live.get("/api/datasets/a/b").json()
+        assert dataset["tags"] == [
+            "task_categories:question-answering", "language:en", "license:mit",
+            "size_categories:n<1K", "tiny",
+        ]  # fmt: skip
+        space = live.get("/api/spaces/a/b").json()
+        assert (space["sdk"], space["tags"]) == (
+            "gradio",
+            ["gradio", "tiny", "license:mit"],
+        )
+
+
 BOMB = "a: &a [x,x,x,x]\n" + "".join(
     f"{b}: &{b} [*{a},*{a},*{a},*{a}]\n"
     for a, b in zip("abcdefgh", "bcdefghi", strict=True)
