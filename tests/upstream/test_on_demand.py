@@ -195,7 +195,12 @@ def test_wrong_bytes_of_the_upstream_never_arrive_whole(
                 continue
             assert got.status in (502, 503), got
         hub.faults.clear()
-        assert server.get(f"{RESOLVE}/w.bin").body == data
+        while True:  # one that began before may still be under way, and is cut off
+            with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+                got = server.get(f"{RESOLVE}/w.bin")
+                if got.status == 200:
+                    break
+        assert got.body == data
 
 
 def test_a_range_of_what_is_not_held_is_right(
