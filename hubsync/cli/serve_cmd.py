@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -60,13 +61,11 @@ def command(
     unless --on-missing says so.  A read-only store works.
     """
     settings = common.settings()
-    options = _options(settings)
-    if host is not None:
-        options = dataclasses.replace(options, host=host)
-    if port is not None:
-        options = dataclasses.replace(options, port=port)
-    if on_missing is not None:
-        options = dataclasses.replace(options, on_missing=on_missing)
+    given: dict[str, Any] = {"host": host, "port": port, "on_missing": on_missing}
+    options = dataclasses.replace(
+        _options(settings),
+        **{key: value for key, value in given.items() if value is not None},
+    )
     logging.basicConfig(level=logging.WARNING)
     if access_log or settings.serve.access_log:
         # Ours alone: libraries log every request that goes upstream, too.
@@ -93,8 +92,9 @@ async def _run(app: App, options: ServeOptions, ready: Callable[[str], None]) ->
                 f"written, and {app.root.path} cannot",
                 hint='Serve it with on_missing = "refuse".',
             )
+        serve = app.settings.serve
         ondemand = app.ondemand(
-            OnDemandOptions(options.allow, options.deny, options.refresh_after_s)
+            OnDemandOptions(serve.allow, serve.deny, serve.refresh_after)
         )
     recheck = None if app.root.read_only else app.recheck
     server = create_app(_library(app), options, ondemand=ondemand, recheck=recheck)
@@ -108,9 +108,6 @@ def _options(settings: Settings) -> ServeOptions:
         port=serve.port,
         base_url=serve.base_url,
         on_missing=serve.on_missing,
-        allow=serve.allow,
-        deny=serve.deny,
-        refresh_after_s=serve.refresh_after,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,
     )

@@ -10,6 +10,7 @@ from aiohttp import web
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
+from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
@@ -17,6 +18,7 @@ from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.following import Following
 from hubsync.serve.library import Library
+from hubsync.serve.more import more_families
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
 from hubsync.serve.xet import Xet
@@ -50,7 +52,8 @@ def create_app(
     """
     watch = IdleWatch(options.idle_s)
     app = web.Application(
-        middlewares=[edge, watch.middleware], client_max_size=options.body_bytes_max
+        middlewares=[edge, watch.middleware, conditional],
+        client_max_size=options.body_bytes_max,
     )
     app[_watch_key] = watch
     damages = Damages(recheck)
@@ -63,7 +66,8 @@ def create_app(
     contents = Contents(library, sender, xet, missing)
     api = Api(library, contents, options, xet, missing=missing)
     cas = Cas(library, sender, options)
-    site = Site(api, library, options, {**cas.families})
+    more = more_families(api, library, contents, options)
+    site = Site(api, library, options, {**cas.families, **more})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)

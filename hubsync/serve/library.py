@@ -13,7 +13,7 @@ from hubsync.model.revision import may_be_short_commit
 from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
-from hubsync.serve.cards import card_of
+from hubsync.serve.cards import card_of, hub_card
 from hubsync.serve.lru import Lru
 from hubsync.serve.recall import NAME_CHARS_MAX, Recall
 from hubsync.serve.tree import Tree
@@ -191,10 +191,13 @@ class Library:
         key = (row.card_json, *snapshot_key(row, snapshot))
         found = self._cards.get(key)
         if found is None:
-            said = row.card
-            readme = None if said else self.catalog.entry(snapshot, "README.md")
-            size = len(row.card_json) + (FRONT_MATTER_BYTES if readme else 0)
-            found = card_of(said, readme, self.blobs), size + CARD_OVERHEAD
+            size, kind = len(row.card_json), row.repo.repo_type
+            if row.card:
+                found = hub_card(row.card), size + CARD_OVERHEAD
+            else:
+                entries = self.catalog.entries(snapshot)
+                card = card_of(kind, entries, self.blobs)
+                found = card, size + FRONT_MATTER_BYTES + CARD_OVERHEAD
             self._cards.put(key, found)
         return found[0]
 
