@@ -153,6 +153,7 @@ class SqliteRows:
             if self._watch is None or _is_outdated(self._watch):
                 if self._watch:
                     self._watch.close()
+                    self._watch = None  # should there be nothing to connect to now
                 self._watch, self._watches = self._connect(), self._watches + 1
             ((version,),) = self._watch.execute("PRAGMA data_version").fetchall()
             return self._watches, version

@@ -142,7 +142,11 @@ class BlobStore(Protocol):
         """
 
     def read(self, digest: Digest, size_bytes: int) -> bytes | None:
-        """All bytes of a small blob; None: it is not there, or has another size."""
+        """All bytes of a small blob; None: it is not there, or has another size.
+
+        Raises:
+            OSError: it cannot be read.
+        """
 
     def partial_bytes(self, want: Descriptor) -> int:
         """Bytes of *want* already fetched by an interrupted ingest."""

@@ -29,8 +29,9 @@ def go_directly(app: web.Application, server: web.Server) -> None:
     by_router: Handle = server.request_handler
 
     async def handle(request: BaseRequest) -> web.StreamResponse:
-        if "Expect" in request.headers:
-            return await by_router(request)  # which answers 100 first
+        # The router answers 100 first, and knows what is no path: ``*``, an authority.
+        if "Expect" in request.headers or not request.raw_path.startswith("/"):
+            return await by_router(request)
         request._match_info = match  # type: ignore[attr-defined]  # noqa: SLF001 - as the application does
         return await handler(request)
 

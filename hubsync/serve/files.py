@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from hubsync.model.errors import HubsyncError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
 from hubsync.serve.damages import Damages
@@ -92,17 +93,16 @@ class FileSender:
         if "Range" in asked or "If-None-Match" in asked:
             return None
         assert one.digest
-        if request.method == "HEAD":
-            # Its bytes are not needed, but a blob that is gone must not be promised.
-            if not self._blobs.has(one.digest, size):
-                return None
-            body = b""
-        elif size <= READY_BYTES_MAX:
-            found = self._blobs.read(one.digest, size)
-            if found is None:
-                return None
-            body = found
-        else:
+        body: bytes | None = None
+        try:
+            if request.method == "HEAD":
+                # Its bytes are not needed, but one that is gone must not be promised.
+                body = b"" if self._blobs.has(one.digest, size) else None
+            elif request.method == "GET" and size <= READY_BYTES_MAX:
+                body = self._blobs.read(one.digest, size)
+        except (OSError, HubsyncError):
+            return None  # the long way meets it again, reports it and says so
+        if body is None:
             return None
         return Ready(_head(one.entry.path, size, etag, tuple(headers.items())), body)
 

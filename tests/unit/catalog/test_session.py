@@ -328,6 +328,27 @@ def test_the_version_of_a_file_that_was_opened_as_unchangeable(
         assert reader.data_version() != before
 
 
+def test_the_version_of_a_file_that_was_gone_for_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount that came back is the same file, and is opened again."""
+    monkeypatch.setattr(
+        sqlite,
+        "_connect_read_only",
+        lambda one: sqlite._open_uri(
+            one, "mode=ro&immutable=1", sqlite.FrozenConnection
+        ),
+    )
+    with Catalog.open(sqlite_url(path), read_only=True) as reader:
+        before = reader.data_version()
+        aside = path.rename(path.with_name("aside"))
+        with pytest.raises(HubsyncError):
+            reader.data_version()
+        aside.rename(path)
+        assert reader.data_version() != before
+        assert reader.data_version() == reader.data_version()
+
+
 def test_postgresql_cannot_tell_whether_anything_has_changed(
     server: PostgresServer,
 ) -> None:
