@@ -1,0 +1,306 @@
+"""Who may read what: the one place that decides.
+
+Every request passes `Access.guard`, which finds out who sends it; every answer
+about a repo passes `Access.admit`, before anything of the repo is said.  What is
+decided is whether somebody may read a *repo*: no digest and no ETag opens anything.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from hubsync.catalog.rows import RepoRow
+from hubsync.model.errors import UsageError
+from hubsync.model.repo import RepoId, RepoType
+from hubsync.ports.gate import Gate, GateUnavailableError, Verdict
+from hubsync.serve.allowance import Allowance
+from hubsync.serve.asking import UNAVAILABLE_S, AskedGate
+from hubsync.serve.audit import AuditLog
+from hubsync.serve.credentials import wrong_token
+from hubsync.serve.doors import Door, OpenDoor, ProxyDoor, TokenDoor, UpstreamDoor
+from hubsync.serve.edge import request_id
+from hubsync.serve.errors import Problem, disabled, gated, no_repo, unauthorized
+from hubsync.serve.library import Library
+from hubsync.serve.options import ServeOptions
+from hubsync.serve.readers import ANYBODY, Reader, TokenReader
+from hubsync.serve.redact import redacted
+from hubsync.serve.trust import Network, is_trusted, parse_networks, peer_of
+
+# What the Hub shows of a gated repo to everybody.  Not its files and commits.
+METADATA = frozenset({"info", "revision", "tree", "treesize", "paths-info", "refs"})
+_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+
+Answer = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One request, and what is known of whoever sent it."""
+
+    raw_path: str
+    reader: Reader | None = None
+    allowance: Allowance | None = None
+    is_written_down: bool = False
+
+
+_visit_key = web.RequestKey("visit", _Visit)
+
+
+class Access:
+    """Asks who it is at the door, and at each repo what they may."""
+
+    def __init__(
+        self,
+        library: Library,
+        door: Door,
+        *,
+        networks: tuple[Network, ...] = (),
+        audit: AuditLog | None = None,
+    ) -> None:
+        self._library, self._door, self._networks = library, door, networks
+        self._audit = audit
+        self._is_open = isinstance(door, OpenDoor)
+        self._allowances: dict[TokenReader, Allowance] = {}
+
+    @classmethod
+    def of(
+        cls, library: Library, options: ServeOptions, gate: Gate | None = None
+    ) -> "Access":
+        """As *options* say; *gate* is for ``pass-through``.
+
+        Raises:
+            UsageError: they cannot be meant.
+            AuditLogError: it cannot be written.
+        """
+        networks = parse_networks(options.trusted_proxies)
+        audit = AuditLog(options.audit_log) if options.audit_log else None
+        if audit:
+            audit.open()
+        door = _door(library, options, networks, gate)
+        return cls(library, door, networks=networks, audit=audit)
+
+    def close(self) -> None:
+        if self._audit:
+            self._audit.close()
+
+    async def guard(
+        self, request: web.Request, raw_path: str, answer: Answer, *, about_repo: bool
+    ) -> web.StreamResponse:
+        """What *answer* answers, if whoever asks may ask at all.
+
+        Raises:
+            Problem: 401, 429, or what *answer* raises.
+        """
+        if self._is_open and self._audit is None:
+            return await answer(request, raw_path)
+        visit = _Visit(raw_path)
+        request[_visit_key] = visit
+        try:
+            visit.reader = await self._let_in(request, about_repo=about_repo)
+            if isinstance(visit.reader, TokenReader):
+                visit.allowance = self._allowance(visit.reader)
+                visit.allowance.count_request()
+            response = await answer(request, raw_path)
+        except Problem as problem:
+            self._write_down(request, visit, problem.status, 0, problem.commit)
+            raise
+        if isinstance(response, web.Response) and not response.prepared:
+            size = len(response.body) if isinstance(response.body, bytes) else 0
+            if visit.allowance and request.method != "HEAD":
+                await visit.allowance.sent(size)
+            self._write_response_down(request, visit, response)
+        return response
+
+    async def _let_in(self, request: web.Request, *, about_repo: bool) -> Reader:
+        try:
+            return await self._door.reader(request)
+        except Problem as problem:
+            # Clients take the code for "gone, or private"; without it only https
+            # gives them that idea.  Not where it would hide a wrong token.
+            if about_repo and problem.message == unauthorized().message:
+                raise unauthorized(about_repo=True) from None
+            raise
+
+    def _allowance(self, reader: TokenReader) -> Allowance:
+        found = self._allowances.get(reader)
+        if found is None:
+            if len(self._allowances) > ALLOWANCES_MAX:  # of tokens long revoked
+                self._allowances.clear()
+            found = self._allowances[reader] = Allowance(reader.row.grant)
+        return found
+
+    # Repos
+
+    async def admit(
+        self,
+        request: web.Request,
+        repo_type: RepoType,
+        name: str,
+        row: RepoRow | None,
+        *,
+        contents: bool = True,
+    ) -> RepoRow:
+        """*row*, found under *name*, if whoever asks may have it.
+
+        Nothing of a repo may be said before: not even that it has another name.
+        *contents*: more than what a hub shows of a gated repo.
+
+        Raises:
+            Problem: the same for one that is not there and one that is hidden.
+        """
+        if self._is_open:
+            if row is None:
+                raise no_repo(repo_type, name)
+            return row
+        reader = _reader_of(request)
+        verdict = await self._verdict(reader, repo_type, name, row)
+        if verdict is Verdict.WRONG_TOKEN:
+            raise wrong_token()
+        if row is not None:
+            if verdict is Verdict.YES or (
+                verdict is Verdict.GATED and not contents
+            ):
+                return row
+            if verdict is Verdict.GATED:
+                raise gated(repo_type, name, must_log_in=reader.must_log_in)
+            if verdict is Verdict.DISABLED:
+                raise disabled()
+            # As many questions as for one that is not there: time tells, too.
+            catalog = self._library.catalog
+            await self._library.ask(
+                catalog.find_by_name, repo_type, name, any_case=True
+            )
+        if reader.must_log_in:
+            raise unauthorized(about_repo=True)
+        raise no_repo(repo_type, name)
+
+    async def _verdict(
+        self, reader: Reader, repo_type: RepoType, name: str, row: RepoRow | None
+    ) -> Verdict:
+        repo = row.repo if row else self._library.repo_upstream(repo_type, name)
+        try:
+            return await reader.verdict(repo, row)
+        except GateUnavailableError as error:
+            log.warning(Event("upstream does not say who may read", error=str(error)))
+            raise Problem(
+                503,
+                "The upstream hub decides who may read this, and does not answer: "
+                "try again later",
+                more={"Retry-After": str(math.ceil(UNAVAILABLE_S))},
+            ) from None
+
+    async def may_fetch(self, request: web.Request, repo: RepoId) -> bool:
+        """Whether whoever asks may have *repo* fetched, which is not held."""
+        if self._is_open:
+            return True
+        verdict = await self._verdict(
+            _reader_of(request), repo.repo_type, repo.name, None
+        )
+        return verdict is Verdict.YES
+
+    def lists(self, request: web.Request) -> Callable[[RepoRow], bool] | None:
+        """Which repos a list names to whoever asks; None: all."""
+        reader = _reader_of(request)
+        return None if reader.reads_all else reader.lists
+
+    # Routes that are about no one repo
+
+    def require_all(self, request: web.Request) -> bool:
+        """Whether whoever asks may read everything."""
+        return _reader_of(request).reads_all
+
+    def user(self, request: web.Request) -> str | None:
+        """Who it is, for ``whoami-v2``; None: nobody that we know."""
+        reader = _reader_of(request)
+        return reader.name if reader.is_verified else None
+
+    async def operator(self, request: web.Request) -> None:
+        """Raise unless *request* may see how the server is: ``/metrics``.
+
+        It comes from this machine or a trusted network, and not on behalf of
+        somebody else; or it shows a token, any of ours.
+
+        Raises:
+            Problem: 401.
+        """
+        if self._is_open:
+            return
+        peer = peer_of(request)
+        is_near = peer is None or peer.is_loopback or is_trusted(request, self._networks)
+        if is_near and not any(name in request.headers for name in _FORWARDED):
+            return
+        reader = await self._door.reader(request)
+        if not reader.is_verified:
+            raise unauthorized()
+
+    # Before an answer leaves
+
+    async def before_headers(
+        self, request: web.Request, response: web.StreamResponse
+    ) -> None:
+        """Keep caches from giving one reader's answer to another; write it down."""
+        if not self._is_open:
+            response.headers["Cache-Control"] = "private"
+            response.headers["Vary"] = "Authorization"
+        visit = request.get(_visit_key)
+        if visit is not None:
+            self._write_response_down(request, visit, response)
+
+    def _write_response_down(
+        self, request: web.Request, visit: _Visit, response: web.StreamResponse
+    ) -> None:
+        if self._audit is None or visit.is_written_down:
+            return
+        size = response.content_length or 0
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            size = len(response.body)
+        if request.method == "HEAD":
+            size = 0
+        commit = response.headers.get("X-Repo-Commit")
+        self._write_down(request, visit, response.status, size, commit)
+
+    def _write_down(
+        self,
+        request: web.Request,
+        visit: _Visit,
+        status: int,
+        size_bytes: int,
+        commit: str | None,
+    ) -> None:
+        if self._audit is None or visit.is_written_down:
+            return
+        visit.is_written_down = True  # one that failed, too: its 503 is no read
+        self._audit.write(
+            {
+                "reader": visit.reader.name if visit.reader else None,
+                "client": request.remote,
+                "method": request.method,
+                "repo": visit.repo,
+                "commit": commit,
+                "path": redacted(visit.raw_path),
+                "status": status,
+                "bytes": size_bytes,
+                "request_id": request_id.get(),
+            }
+        )
+
+
+async def pieces_of(request: web.Request, part: ByteRange) -> AsyncIterator[ByteRange]:
+    """*part* of a body in pieces, each when whoever asks may have it."""
+    visit = request.get(_visit_key)
+    if visit is None or visit.allowance is None:
+        yield part
+        return
+    async with aclosing(visit.allowance.pieces(part)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+def _reader_of(request: web.Request) -> Reader:
+    visit = request.get(_visit_key)
+    if visit is None or visit.reader is None:
+        return ANYBODY
+    return visit.reader
