@@ -20,6 +20,7 @@ from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import StoreReadOnlyError
+from hubsync.ports.gate import Gate
 from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress
 from hubsync.ports.view import View
@@ -90,6 +91,13 @@ class App:
             ),
             progress=progress,
         )
+
+    def gate(self) -> Gate:
+        """Who is asked whether somebody may read what came from an upstream."""
+        from hubsync.hubs.hf_gate import HfGate  # noqa: PLC0415 - as above
+
+        upstreams = self.settings.upstreams.items()
+        return HfGate({name: one.endpoint for name, one in upstreams})
 
     def puller(self, progress: Progress) -> Puller:
         options = transfer_options(self.settings)

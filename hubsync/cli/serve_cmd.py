@@ -14,6 +14,7 @@ from hubsync.model.errors import ExitCode
 from hubsync.serve.app import create_app, run
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.trust import is_here
 from hubsync.wiring import App, open_app
 
 EPILOG = """\b
@@ -63,7 +64,22 @@ def command(
 
     _make_store(common)
     with common.open(read_only=True) as app:
-        asyncio.run(run(create_app(_library(app), options), options, ready))
+        gate = app.gate() if options.auth == "pass-through" else None
+        server = create_app(_library(app), options, gate)
+        _warn(app, options)
+        asyncio.run(run(server, options, ready))
+
+
+def _warn(app: App, options: ServeOptions) -> None:
+    """Of what is probably not meant."""
+    if options.auth == "open" and not (options.unix_socket or is_here(options.host)):
+        say(
+            f"hubsync: warning: whoever reaches {options.host}:{options.port} can read "
+            "all that is held, also what is gated or private upstream. To change it: "
+            'auth = "tokens" under [serve] in the configuration, and hubsync token add'
+        )
+    if options.auth == "tokens" and not app.catalog.tokens():
+        say("hubsync: warning: nobody can read: there is no token (hubsync token add)")
 
 
 def _options(settings: Settings) -> ServeOptions:

@@ -5,8 +5,9 @@ about a repo passes `Access.admit`, before anything of the repo is said.  What i
 decided is whether somebody may read a *repo*: no digest and no ETag opens anything.
 """
 
+import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -23,12 +24,17 @@ from hubsync.serve.credentials import wrong_token
 from hubsync.serve.doors import Door, OpenDoor, ProxyDoor, TokenDoor, UpstreamDoor
 from hubsync.serve.edge import request_id
 from hubsync.serve.errors import Problem, disabled, gated, no_repo, unauthorized
+from hubsync.serve.events import Event
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.readers import ANYBODY, Reader, TokenReader
 from hubsync.serve.redact import redacted
 from hubsync.serve.trust import Network, is_trusted, parse_networks, peer_of
+from hubsync.wire.ranges import ByteRange
 
+log = logging.getLogger("hubsync.serve")
+
+ALLOWANCES_MAX = 10_000
 # What the Hub shows of a gated repo to everybody.  Not its files and commits.
 METADATA = frozenset({"info", "revision", "tree", "treesize", "paths-info", "refs"})
 _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
@@ -41,6 +47,7 @@ class _Visit:
     """One request, and what is known of whoever sent it."""
 
     raw_path: str
+    repo: str | None = None
     reader: Reader | None = None
     allowance: Allowance | None = None
     is_written_down: bool = False
@@ -132,6 +139,14 @@ class Access:
             found = self._allowances[reader] = Allowance(reader.row.grant)
         return found
 
+    def _reader(self, request: web.Request) -> Reader:
+        if self._is_open:
+            return ANYBODY
+        visit = request.get(_visit_key)
+        if visit is None or visit.reader is None:  # a route that forgot to ask
+            raise unauthorized()
+        return visit.reader
+
     # Repos
 
     async def admit(
@@ -151,18 +166,18 @@ class Access:
         Raises:
             Problem: the same for one that is not there and one that is hidden.
         """
+        if visit := request.get(_visit_key):
+            visit.repo = str(row.repo) if row else f"{repo_type.url_prefix}{name}"
         if self._is_open:
             if row is None:
                 raise no_repo(repo_type, name)
             return row
-        reader = _reader_of(request)
+        reader = self._reader(request)
         verdict = await self._verdict(reader, repo_type, name, row)
         if verdict is Verdict.WRONG_TOKEN:
             raise wrong_token()
         if row is not None:
-            if verdict is Verdict.YES or (
-                verdict is Verdict.GATED and not contents
-            ):
+            if verdict is Verdict.YES or (verdict is Verdict.GATED and not contents):
                 return row
             if verdict is Verdict.GATED:
                 raise gated(repo_type, name, must_log_in=reader.must_log_in)
@@ -180,7 +195,7 @@ class Access:
     async def _verdict(
         self, reader: Reader, repo_type: RepoType, name: str, row: RepoRow | None
     ) -> Verdict:
-        repo = row.repo if row else self._library.repo_upstream(repo_type, name)
+        repo = row.repo if row else RepoId(self._library.upstream, repo_type, name)
         try:
             return await reader.verdict(repo, row)
         except GateUnavailableError as error:
@@ -197,24 +212,24 @@ class Access:
         if self._is_open:
             return True
         verdict = await self._verdict(
-            _reader_of(request), repo.repo_type, repo.name, None
+            self._reader(request), repo.repo_type, repo.name, None
         )
         return verdict is Verdict.YES
 
     def lists(self, request: web.Request) -> Callable[[RepoRow], bool] | None:
         """Which repos a list names to whoever asks; None: all."""
-        reader = _reader_of(request)
+        reader = self._reader(request)
         return None if reader.reads_all else reader.lists
 
     # Routes that are about no one repo
 
-    def require_all(self, request: web.Request) -> bool:
+    def reads_all(self, request: web.Request) -> bool:
         """Whether whoever asks may read everything."""
-        return _reader_of(request).reads_all
+        return self._reader(request).reads_all
 
     def user(self, request: web.Request) -> str | None:
         """Who it is, for ``whoami-v2``; None: nobody that we know."""
-        reader = _reader_of(request)
+        reader = self._reader(request)
         return reader.name if reader.is_verified else None
 
     async def operator(self, request: web.Request) -> None:
@@ -229,7 +244,9 @@ class Access:
         if self._is_open:
             return
         peer = peer_of(request)
-        is_near = peer is None or peer.is_loopback or is_trusted(request, self._networks)
+        is_near = (
+            peer is None or peer.is_loopback or is_trusted(request, self._networks)
+        )
         if is_near and not any(name in request.headers for name in _FORWARDED):
             return
         reader = await self._door.reader(request)
@@ -288,7 +305,7 @@ class Access:
         )
 
 
-async def pieces_of(request: web.Request, part: ByteRange) -> AsyncIterator[ByteRange]:
+async def pieces_of(request: web.Request, part: ByteRange) -> AsyncGenerator[ByteRange, None]:
     """*part* of a body in pieces, each when whoever asks may have it."""
     visit = request.get(_visit_key)
     if visit is None or visit.allowance is None:
@@ -299,8 +316,23 @@ async def pieces_of(request: web.Request, part: ByteRange) -> AsyncIterator[Byte
             yield piece
 
 
-def _reader_of(request: web.Request) -> Reader:
-    visit = request.get(_visit_key)
-    if visit is None or visit.reader is None:
-        return ANYBODY
-    return visit.reader
+def _door(
+    library: Library,
+    options: ServeOptions,
+    networks: tuple[Network, ...],
+    gate: Gate | None,
+) -> Door:
+    if options.auth == "open":
+        return OpenDoor()
+    if options.auth == "tokens":
+        return TokenDoor(library)
+    if options.auth == "proxy":
+        if not networks and options.unix_socket is None:
+            raise UsageError(
+                'serve.auth = "proxy" believes only a proxy that is named',
+                hint="Set serve.trusted_proxies to its address, or serve.unix_socket.",
+            )
+        return ProxyDoor(networks, options.auth_header)
+    assert options.auth == "pass-through", options.auth
+    assert gate, "whoever decides must be asked"
+    return UpstreamDoor(AskedGate(gate, options.auth_cache_s))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from hubsync.catalog.tokens import TokenGrant
 from hubsync.model.units import MIB
@@ -47,7 +47,7 @@ class Allowance:
         """Wait until *size_bytes* may leave."""
         await self._bytes.take(size_bytes)
 
-    async def pieces(self, part: ByteRange) -> AsyncIterator[ByteRange]:
+    async def pieces(self, part: ByteRange) -> AsyncGenerator[ByteRange, None]:
         """*part* in pieces, each when it may leave."""
         if self._rate is None:
             yield part

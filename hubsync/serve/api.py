@@ -8,8 +8,9 @@ from aiohttp import web
 from hubsync.catalog.rows import RepoRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import DEFAULT_BRANCH
+from hubsync.serve.access import METADATA, Access
 from hubsync.serve.contents import Contents
-from hubsync.serve.errors import no_entry, no_repo, no_revision, no_route
+from hubsync.serve.errors import no_entry, no_revision, no_route
 from hubsync.serve.found import Found, elsewhere
 from hubsync.serve.info import info_of, list_of
 from hubsync.serve.library import Library, Page, snapshot_key
@@ -40,9 +41,13 @@ class Api:
     """Answers about one repo, and about all of a type."""
 
     def __init__(
-        self, library: Library, contents: Contents, options: ServeOptions
+        self,
+        library: Library,
+        contents: Contents,
+        options: ServeOptions,
+        access: Access,
     ) -> None:
-        self._library, self._options = library, options
+        self._library, self._options, self._access = library, options, access
         self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
         self._of_snapshot: dict[str, Answer] = {
             "info": self._info,
@@ -62,9 +67,13 @@ class Api:
             Problem: the Hub's own error for it.
         """
         library = self._library
-        row = await library.ask(library.repo, route.repo_type, route.name)
-        if row is None:
-            raise no_repo(route.repo_type, route.name)
+        row = await self._access.admit(
+            request,
+            route.repo_type,
+            route.name,
+            await library.ask(library.repo, route.repo_type, route.name),
+            contents=route.verb not in METADATA,
+        )
         if row.repo.name != route.name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
@@ -83,7 +92,7 @@ class Api:
         """``GET /api/{type}``."""
         query = Query.read(params_of(request))
         items, following = await self._library.ask_slowly(
-            list_of, self._library, query, repo_type
+            list_of, self._library, query, repo_type, self._access.lists(request)
         )
         headers = {}
         if following is not None:
@@ -100,7 +109,7 @@ class Api:
     async def _auth_check(
         self, request: web.Request, row: RepoRow
     ) -> web.StreamResponse:
-        return web.Response(text="OK")  # who may reach the mirror may read it all
+        return web.Response(text="OK")  # who may not does not come this far
 
     async def _info(self, request: web.Request, found: Found) -> web.StreamResponse:
         params = params_of(request)

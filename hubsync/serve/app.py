@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.ports.gate import Gate
+from hubsync.serve.access import Access
 from hubsync.serve.api import Api
 from hubsync.serve.contents import Contents
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
@@ -30,23 +32,33 @@ class PortTakenError(HubsyncError):
     exit_code = ExitCode.BUSY
 
 
-def create_app(library: Library, options: ServeOptions) -> web.Application:
-    """The application; its threads are ended by its own clean-up."""
+def create_app(
+    library: Library, options: ServeOptions, gate: Gate | None = None
+) -> web.Application:
+    """The application; its threads are ended by its own clean-up.
+
+    *gate*: who is asked about readers, for ``serve.auth = "pass-through"``.
+
+    Raises:
+        UsageError, AuditLogError: *options* cannot be meant.
+    """
+    access = Access.of(library, options, gate)
     watch = IdleWatch(options.idle_s)
     app = web.Application(
         middlewares=[edge, watch.middleware], client_max_size=options.body_bytes_max
     )
     app[_watch_key] = watch
     sender = FileSender(library.blobs, options)
-    api = Api(library, Contents(library, sender), options)
-    site = Site(api, library, options)
+    api = Api(library, Contents(library, sender), options, access)
+    site = Site(api, library, options, access)
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
-    app.on_response_prepare.append(decorate)
+    app.on_response_prepare.extend((decorate, access.before_headers))
 
     async def close_sender(_: web.Application) -> AsyncIterator[None]:
         yield
         sender.close()
+        access.close()
 
     app.cleanup_ctx.append(close_sender)
     return app

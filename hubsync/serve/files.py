@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
+from hubsync.serve.access import pieces_of
 from hubsync.serve.errors import damaged
 from hubsync.serve.events import Event
 from hubsync.serve.options import ServeOptions
@@ -92,7 +94,9 @@ class FileSender:
         one: HeldEntry,
     ) -> None:
         try:
-            await self._mover.send(request, response, file.fileno(), part)
+            async with aclosing(pieces_of(request, part)) as pieces:
+                async for piece in pieces:
+                    await self._mover.send(request, response, file.fileno(), piece)
         except BaseException as error:
             # More bytes were announced than sent: whatever came next on this
             # connection, an error page say, would be taken for the file's.

@@ -111,9 +111,7 @@ class HubReader:
         return row.repo.upstream == LOCAL or _privacy(row.card_json) is False
 
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
-        if row is not None and (
-            repo.upstream == LOCAL or _is_for_all(row.card_json)
-        ):
+        if row is not None and (repo.upstream == LOCAL or _is_for_all(row.card_json)):
             return Verdict.YES
         return await self.gate.may_read(repo, self.token)
 

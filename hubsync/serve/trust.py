@@ -35,6 +35,14 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(found)
 
 
+def is_here(host: str) -> bool:
+    """Whether only this machine can connect to what listens on *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def peer_of(request: web.Request) -> IPv4Address | IPv6Address | None:
     """Who has the other end of the connection; None: a unix socket.
 
