@@ -305,6 +305,10 @@ class Catalog:
         """Whose token has this digest; it may have expired."""
         return tokens.find(self._session, sha256)
 
+    def get_token(self, number: int) -> TokenRow | None:
+        """By its number; it may have expired."""
+        return tokens.get(self._session, number)
+
     def repos(self, *, pattern: str | None = None) -> list[RepoRow]:
         """All repos, or those whose name matches a shell pattern in any case.
 
@@ -354,6 +358,13 @@ class Catalog:
     def entry(self, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
         """One file: an indexed look-up."""
         return trees.entry(self._session, snapshot, path)
+
+    def having(self, snapshot: SnapshotRow, name: str) -> list[HeldEntry]:
+        """LFS files by *name*: their sha256, or the hub's Xet hash.
+
+        An indexed look-up; in no order.
+        """
+        return trees.having(self._session, snapshot, name)
 
     def state(self, snapshot: SnapshotRow) -> SnapshotStateRow:
         """How much of the snapshot is held now."""

@@ -18,6 +18,7 @@ _COLUMNS = (
     "id, name, repos, created_at, expires_at, rate_bytes_per_s, requests_per_minute"
 )
 _BY_LOOKUP = f"SELECT {_COLUMNS}, sha256 FROM tokens WHERE lookup = ?"  # noqa: S608 - constants
+_BY_ID = f"SELECT {_COLUMNS} FROM tokens WHERE id = ?"  # noqa: S608 - constants
 _ALL = f"SELECT {_COLUMNS} FROM tokens ORDER BY name"  # noqa: S608 - constants
 
 
@@ -95,6 +96,11 @@ def find(session: Session, sha256: str) -> TokenRow | None:
         if hmac.compare_digest(str(row[-1]), sha256):
             return _row(row)
     return None
+
+
+def get(session: Session, number: int) -> TokenRow | None:
+    """The token of that number; no other one ever gets it."""
+    return next(iter(session.made(_row, _BY_ID, number)), None)
 
 
 def _row(row: Row) -> TokenRow:

@@ -7,9 +7,7 @@ decided is whether somebody may read a *repo*: no digest and no ETag opens anyth
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -30,7 +28,7 @@ from hubsync.serve.options import ServeOptions
 from hubsync.serve.readers import ANYBODY, Reader, TokenReader
 from hubsync.serve.redact import redacted
 from hubsync.serve.trust import Network, is_trusted, parse_networks, peer_of
-from hubsync.wire.ranges import ByteRange
+from hubsync.serve.visit import Visit, begin, visit_of
 
 log = logging.getLogger("hubsync.serve")
 
@@ -40,20 +38,6 @@ METADATA = frozenset({"info", "revision", "tree", "treesize", "paths-info", "ref
 _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 Answer = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
-
-
-@dataclass(slots=True)
-class _Visit:
-    """One request, and what is known of whoever sent it."""
-
-    raw_path: str
-    repo: str | None = None
-    reader: Reader | None = None
-    allowance: Allowance | None = None
-    is_written_down: bool = False
-
-
-_visit_key = web.RequestKey("visit", _Visit)
 
 
 class Access:
@@ -94,22 +78,28 @@ class Access:
             self._audit.close()
 
     async def guard(
-        self, request: web.Request, raw_path: str, answer: Answer, *, about_repo: bool
+        self,
+        request: web.Request,
+        raw_path: str,
+        answer: Answer,
+        *,
+        about_repo: bool,
+        by_grant: bool,
     ) -> web.StreamResponse:
         """What *answer* answers, if whoever asks may ask at all.
+
+        *by_grant*: it will ask `holds` who it is; nobody shows a token there.
 
         Raises:
             Problem: 401, 429, or what *answer* raises.
         """
         if self._is_open and self._audit is None:
             return await answer(request, raw_path)
-        visit = _Visit(raw_path)
-        request[_visit_key] = visit
+        visit = begin(request, raw_path)
         try:
-            visit.reader = await self._let_in(request, about_repo=about_repo)
-            if isinstance(visit.reader, TokenReader):
-                visit.allowance = self._allowance(visit.reader)
-                visit.allowance.count_request()
+            if not by_grant:
+                reader = await self._let_in(request, about_repo=about_repo)
+                self._welcome(visit, reader)
             response = await answer(request, raw_path)
         except Problem as problem:
             self._write_down(request, visit, problem.status, 0, problem.commit)
@@ -131,6 +121,12 @@ class Access:
                 raise unauthorized(about_repo=True) from None
             raise
 
+    def _welcome(self, visit: Visit, reader: Reader) -> None:
+        visit.reader = reader
+        if isinstance(reader, TokenReader):
+            visit.allowance = self._allowance(reader)
+            visit.allowance.count_request()
+
     def _allowance(self, reader: TokenReader) -> Allowance:
         found = self._allowances.get(reader)
         if found is None:
@@ -142,7 +138,7 @@ class Access:
     def _reader(self, request: web.Request) -> Reader:
         if self._is_open:
             return ANYBODY
-        visit = request.get(_visit_key)
+        visit = visit_of(request)
         if visit is None or visit.reader is None:  # a route that forgot to ask
             raise unauthorized()
         return visit.reader
@@ -166,7 +162,7 @@ class Access:
         Raises:
             Problem: the same for one that is not there and one that is hidden.
         """
-        if visit := request.get(_visit_key):
+        if visit := visit_of(request):
             visit.repo = str(row.repo) if row else f"{repo_type.url_prefix}{name}"
         if self._is_open:
             if row is None:
@@ -207,14 +203,36 @@ class Access:
                 more={"Retry-After": str(math.ceil(UNAVAILABLE_S))},
             ) from None
 
-    async def may_fetch(self, request: web.Request, repo: RepoId) -> bool:
-        """Whether whoever asks may have *repo* fetched, which is not held."""
+    async def may_fetch(
+        self, request: web.Request, repo_type: RepoType, name: str
+    ) -> bool:
+        """Whether whoever asks may have a repo fetched that is not held.
+
+        Raises:
+            Problem: 503, the upstream decides and does not answer.
+        """
         if self._is_open:
             return True
-        verdict = await self._verdict(
-            self._reader(request), repo.repo_type, repo.name, None
-        )
-        return verdict is Verdict.YES
+        reader = self._reader(request)
+        return await self._verdict(reader, repo_type, name, None) is Verdict.YES
+
+    async def holds(
+        self, request: web.Request, holder: int | None, repo: RepoId
+    ) -> bool:
+        """Whether what was granted to *holder*, for *repo*, is still his.
+
+        Raises:
+            Problem: 429.
+        """
+        if not isinstance(self._door, TokenDoor):
+            return True
+        reader = await self._door.holder(holder) if holder is not None else None
+        if reader is None:
+            return False
+        if visit := visit_of(request):
+            visit.repo = str(repo)
+            self._welcome(visit, reader)
+        return await reader.verdict(repo, None) is Verdict.YES
 
     def lists(self, request: web.Request) -> Callable[[RepoRow], bool] | None:
         """Which repos a list names to whoever asks; None: all."""
@@ -260,14 +278,14 @@ class Access:
     ) -> None:
         """Keep caches from giving one reader's answer to another; write it down."""
         if not self._is_open:
-            response.headers["Cache-Control"] = "private"
-            response.headers["Vary"] = "Authorization"
-        visit = request.get(_visit_key)
+            response.headers.setdefault("Cache-Control", "private")
+            response.headers.add("Vary", "Authorization")
+        visit = visit_of(request)
         if visit is not None:
             self._write_response_down(request, visit, response)
 
     def _write_response_down(
-        self, request: web.Request, visit: _Visit, response: web.StreamResponse
+        self, request: web.Request, visit: Visit, response: web.StreamResponse
     ) -> None:
         if self._audit is None or visit.is_written_down:
             return
@@ -282,7 +300,7 @@ class Access:
     def _write_down(
         self,
         request: web.Request,
-        visit: _Visit,
+        visit: Visit,
         status: int,
         size_bytes: int,
         commit: str | None,
@@ -305,17 +323,6 @@ class Access:
         )
 
 
-async def pieces_of(request: web.Request, part: ByteRange) -> AsyncGenerator[ByteRange, None]:
-    """*part* of a body in pieces, each when whoever asks may have it."""
-    visit = request.get(_visit_key)
-    if visit is None or visit.allowance is None:
-        yield part
-        return
-    async with aclosing(visit.allowance.pieces(part)) as pieces:
-        async for piece in pieces:
-            yield piece
-
-
 def _door(
     library: Library,
     options: ServeOptions,
@@ -327,10 +334,10 @@ def _door(
     if options.auth == "tokens":
         return TokenDoor(library)
     if options.auth == "proxy":
-        if not networks and options.unix_socket is None:
+        if not networks:
             raise UsageError(
                 'serve.auth = "proxy" believes only a proxy that is named',
-                hint="Set serve.trusted_proxies to its address, or serve.unix_socket.",
+                hint="Set serve.trusted_proxies to its address.",
             )
         return ProxyDoor(networks, options.auth_header)
     assert options.auth == "pass-through", options.auth

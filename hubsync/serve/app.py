@@ -11,12 +11,17 @@ from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.ports.gate import Gate
 from hubsync.serve.access import Access
 from hubsync.serve.api import Api
+from hubsync.serve.cas import Cas
 from hubsync.serve.contents import Contents
+from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
+from hubsync.serve.following import Following
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
+from hubsync.serve.xet import Xet
+from hubsync.sync.ondemand import OnDemand
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
@@ -33,11 +38,18 @@ class PortTakenError(HubsyncError):
 
 
 def create_app(
-    library: Library, options: ServeOptions, gate: Gate | None = None
+    library: Library,
+    options: ServeOptions,
+    *,
+    ondemand: OnDemand | None = None,
+    recheck: Recheck | None = None,
+    gate: Gate | None = None,
 ) -> web.Application:
     """The application; its threads are ended by its own clean-up.
 
-    *gate*: who is asked about readers, for ``serve.auth = "pass-through"``.
+    *ondemand* gets what is missing, *recheck* looks at what seems damaged; None:
+    it is refused, and only logged.  *gate* is asked about readers, for
+    ``serve.auth = "pass-through"``.
 
     Raises:
         UsageError, AuditLogError: *options* cannot be meant.
@@ -48,19 +60,30 @@ def create_app(
         middlewares=[edge, watch.middleware], client_max_size=options.body_bytes_max
     )
     app[_watch_key] = watch
-    sender = FileSender(library.blobs, options)
-    api = Api(library, Contents(library, sender), options, access)
-    site = Site(api, library, options, access)
+    damages = Damages(recheck)
+    sender = FileSender(library.blobs, options, damages)
+    missing = None
+    if ondemand:
+        keeps = options.on_missing == "on_demand"
+        missing = Following(ondemand, library, sender, keeps=keeps)
+    xet = Xet(options)
+    contents = Contents(library, sender, xet, missing)
+    api = Api(library, contents, options, access, xet, missing=missing)
+    cas = Cas(library, sender, options, access)
+    site = Site(api, library, options, access, {**cas.families})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.extend((decorate, access.before_headers))
 
-    async def close_sender(_: web.Application) -> AsyncIterator[None]:
+    async def close_parts(_: web.Application) -> AsyncIterator[None]:
         yield
+        if ondemand:
+            await ondemand.close()
+        await damages.close()
         sender.close()
         access.close()
 
-    app.cleanup_ctx.append(close_sender)
+    app.cleanup_ctx.append(close_parts)
     return app
 
 

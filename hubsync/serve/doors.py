@@ -63,6 +63,13 @@ class TokenDoor:
             raise wrong_token()
         return TokenReader(row)
 
+    async def holder(self, number: int) -> TokenReader | None:
+        """The holder of token *number*, unless it was revoked or has expired."""
+        row = await self._library.ask(self._library.catalog.get_token, number)
+        if row is None or not row.is_valid_at(self._now()):
+            return None
+        return TokenReader(row)
+
     async def _find(self, digest: str) -> TokenRow | None:
         library = self._library
         if library.catalog.is_sqlite:  # ten microseconds: nothing to be kept

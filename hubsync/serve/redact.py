@@ -6,7 +6,7 @@ _HIDDEN = "[hidden]"
 _TOKEN = re.compile(r"hs_[A-Za-z0-9_-]{40,}|hf_[A-Za-z0-9]{30,}")
 _SAID = re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)[^\s'\"&,;]+")
 _PARAMETER = re.compile(
-    r"(?i)([?&;](?:[a-z]+[_-])?(?:token|password|secret|signature|authorization)=)[^&;\s]*"
+    r"(?i)([?&;](?:[a-z]+[_-])*(?:token|grant|password|secret|signature|authorization)=)[^&;\s]*"
 )
 
 

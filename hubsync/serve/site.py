@@ -13,17 +13,20 @@ from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import json_response, own_url
 from hubsync.serve.routing import parse_route, raw_path_of
+from hubsync.serve.xet import CAS
 
 _READS = frozenset({"GET", "HEAD"})
 # Nothing held is told here.  Every other route needs a reader who is let in.
 _PUBLIC = frozenset({"/", "/healthz", "/readyz", "/api/agent-harnesses"})
 _OPERATOR = frozenset({"/metrics"})
+# Clients show a grant of ours there in place of a token: `Access.holds`.
+_BY_GRANT = f"/{CAS}/"
 # First segments whose families ask `Access.admit` about each repo themselves; the
 # others are for those who may read everything.
-_ASKING: frozenset[str] = frozenset()
+_ASKING = frozenset({CAS})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Family = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
-"""Answers all routes of one first segment; gets the raw path."""
+"""Answers all routes of one first segment, or one route; gets the raw path."""
 
 
 class Site:
@@ -67,14 +70,17 @@ class Site:
         if raw_path in _OPERATOR:
             await self._access.operator(request)
             return await self._answer(request, raw_path)
-        about_repo = raw_path not in self._fixed and raw_path not in self._lists
         return await self._access.guard(
-            request, raw_path, self._answer, about_repo=about_repo
+            request,
+            raw_path,
+            self._answer,
+            about_repo=raw_path not in self._fixed and raw_path not in self._lists,
+            by_grant=raw_path.startswith(_BY_GRANT),
         )
 
     async def _answer(self, request: web.Request, raw_path: str) -> web.StreamResponse:
         first = raw_path.removeprefix("/").partition("/")[0]
-        if family := self._families.get(first):
+        if family := self._families.get(first) or self._families.get(raw_path):
             is_free = raw_path in _PUBLIC or raw_path in _OPERATOR or first in _ASKING
             if not is_free and not self._access.reads_all(request):
                 raise no_route()

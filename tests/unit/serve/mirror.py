@@ -21,6 +21,7 @@ from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import HeldBlob
+from hubsync.ports.gate import Gate
 from hubsync.serve.app import create_app, serve
 from hubsync.serve.events import Event
 from hubsync.serve.library import Library
@@ -43,12 +44,14 @@ class File:
     data: bytes
     lfs: bool = False
     held: bool = True
+    xet_hash: str | None = None
 
 
 class Mirror:
     """Store and catalog in a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.blobs = LocalBlobs(StoreRoot.open(folder, create=True))
         self.catalog = Catalog.open(sqlite_url(folder / "catalog.db"))
 
@@ -92,7 +95,7 @@ class Mirror:
         size, digest = len(file.data), Digest.of(file.data)
         git_oid = GitOid.of_blob(file.data)
         entry = (
-            TreeEntry(path, size, pointer_oid(digest, size), digest)
+            TreeEntry(path, size, pointer_oid(digest, size), digest, file.xet_hash)
             if file.lfs
             else TreeEntry(path, size, git_oid)
         )
@@ -188,7 +191,9 @@ class _Recorder(logging.Handler):
 
 
 @contextmanager
-def serving(mirror: Mirror, **options: Any) -> Iterator[Live]:
+def serving(
+    mirror: Mirror, *, gate: Gate | None = None, **options: Any
+) -> Iterator[Live]:
     """A server in a thread, until the block ends."""
     live = Live("")
     ready = threading.Event()
@@ -204,7 +209,8 @@ def serving(mirror: Mirror, **options: Any) -> Iterator[Live]:
             live.url = url
             ready.set()
 
-        await serve(create_app(mirror.library(), chosen), chosen, on_ready, stop)
+        app = create_app(mirror.library(), chosen, gate=gate)
+        await serve(app, chosen, on_ready, stop)
 
     def work() -> None:
         try:
