@@ -140,6 +140,7 @@ HEADERS = [
 def test_s29_no_route_in_no_spelling_gives_anything_to_who_shows_no_token(
     two: Tenants, route: str
 ) -> None:
+    asked: list[tuple[str, str, dict[str, str]]]
     asked = [("GET", one, {}) for one in variants(route)]
     asked += [("GET", route, more) for more in HEADERS]
     asked += [(method, route, {}) for method in ("HEAD", "POST", "PUT", "DELETE")]
