@@ -77,6 +77,11 @@ class Access:
         if self._audit:
             self._audit.close()
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether it matters at all who sends a request."""
+        return self._audit is not None or not self._is_open
+
     async def guard(
         self,
         request: web.Request,
@@ -93,7 +98,7 @@ class Access:
         Raises:
             Problem: 401, 429, or what *answer* raises.
         """
-        if self._is_open and self._audit is None:
+        if not self.is_watching:
             return await answer(request, raw_path)
         visit = begin(request, raw_path)
         try:

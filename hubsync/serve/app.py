@@ -73,7 +73,9 @@ def create_app(
     site = Site(api, library, options, access, {**cas.families})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
-    app.on_response_prepare.extend((decorate, access.before_headers))
+    app.on_response_prepare.append(decorate)
+    if access.is_watching:
+        app.on_response_prepare.append(access.before_headers)
 
     async def close_parts(_: web.Application) -> AsyncIterator[None]:
         yield

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiohttp import web
 
 from hubsync.model.token import new_token
+from hubsync.serve.cas import Cas
 from tests.unit.serve import tenants
 from tests.unit.serve.mirror import Answer, Live, Mirror, oid, serving
 from tests.unit.serve.tenants import (
@@ -320,6 +322,19 @@ def test_globs_are_those_of_the_command_line(two: Tenants) -> None:
         ("/api/models/acme/open", 200),
     ):
         assert status(two.live, path, token) == expected
+
+
+def test_s29_a_family_that_asks_nobody_is_for_those_who_read_everything(
+    two: Tenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(request: web.Request, raw_path: str) -> web.Response:
+        return web.Response(text="of any repo")
+
+    monkeypatch.setattr(Cas, "families", {"v2": tell})
+    with serving(two.mirror, auth="tokens") as live:
+        assert status(live, "/v2/rival/secret/manifests/latest") == 401
+        assert status(live, "/v2/rival/secret/manifests/latest", two.acme) == 404
+        assert status(live, "/v2/rival/secret/manifests/latest", two.all) == 200
 
 
 def test_who_one_is(two: Tenants) -> None:
