@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Mapping
+from contextlib import aclosing
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.sendfile import Mover
+from hubsync.serve.visit import pieces_of
 from hubsync.wire.ranges import (
     ByteRange,
     RangeAnswer,
@@ -66,9 +68,20 @@ class FileSender:
             response.content_length = part.size_bytes
             await response.prepare(request)
             if request.method == "GET":
-                sending = self.mover.send(request, response, file.fileno(), part)
+                sending = self._send(request, response, file, part)
                 await self.sent(request, one, sending)
             return response
+
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        file: BinaryIO,
+        part: ByteRange,
+    ) -> None:
+        async with aclosing(pieces_of(request, part)) as pieces:
+            async for piece in pieces:
+                await self.mover.send(request, response, file.fileno(), piece)
 
     def open(self, one: HeldEntry) -> BinaryIO:
         """The blob of *one*, whose digest is not None, to be closed by the caller.
