@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
@@ -13,6 +12,7 @@ from hubsync.catalog.errors import IdentityChangedError
 from hubsync.catalog.rows import Publication, RepoRow
 from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import repo_aliases, repos
+from hubsync.model.globs import matches
 from hubsync.model.repo import RepoId, RepoType
 
 _COLUMNS = (
@@ -79,15 +79,9 @@ def list_repos(session: Session, pattern: str | None) -> list[RepoRow]:
         named = select(repo_aliases.c.repo_id, repo_aliases.c.name)
         for repo_id, name in connection.execute(named.order_by(repo_aliases.c.name)):
             aliases[repo_id].append(name)
-        wanted = None if pattern is None else pattern.casefold()
         # Not by way of the tables: their cards would be parsed and written again.
         rows = (_row(row, aliases[row[0]]) for row in connection.exec_driver_sql(_LIST))
-        return [row for row in rows if wanted is None or _matches(row.repo, wanted)]
-
-
-def _matches(repo: RepoId, folded: str) -> bool:
-    names = (str(repo), repo.path, repo.name)
-    return any(fnmatchcase(name.casefold(), folded) for name in names)
+        return [row for row in rows if pattern is None or matches(row.repo, [pattern])]
 
 
 def _of_mapping(row: RowMapping, aliases: Iterable[str]) -> RepoRow:

@@ -16,6 +16,7 @@ from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.app import create_app, run
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.trust import is_here
 from hubsync.sync.ondemand import OnDemandOptions
 from hubsync.wiring import App, open_app
 
@@ -97,8 +98,27 @@ async def _run(app: App, options: ServeOptions, ready: Callable[[str], None]) ->
             OnDemandOptions(serve.allow, serve.deny, serve.refresh_after)
         )
     recheck = None if app.root.read_only else app.recheck
-    server = create_app(_library(app), options, ondemand=ondemand, recheck=recheck)
+    server = create_app(
+        _library(app),
+        options,
+        ondemand=ondemand,
+        recheck=recheck,
+        gate=app.gate() if options.auth == "pass-through" else None,
+    )
+    _warn(app, options)
     await run(server, options, ready)
+
+
+def _warn(app: App, options: ServeOptions) -> None:
+    """Of what is probably not meant."""
+    if options.auth == "open" and not is_here(options.host):
+        say(
+            f"hubsync: warning: whoever reaches {options.host}:{options.port} can read "
+            "all that is held, also what is gated or private upstream. To change it: "
+            'auth = "tokens" under [serve] in the configuration, and hubsync token add'
+        )
+    if options.auth == "tokens" and not app.catalog.tokens():
+        say("hubsync: warning: nobody can read: there is no token (hubsync token add)")
 
 
 def _options(settings: Settings) -> ServeOptions:
@@ -110,6 +130,11 @@ def _options(settings: Settings) -> ServeOptions:
         on_missing=serve.on_missing,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,
+        auth=serve.auth,
+        auth_cache_s=serve.auth_cache,
+        auth_header=serve.auth_header,
+        trusted_proxies=serve.trusted_proxies,
+        audit_log=serve.audit_log,
     )
 
 

@@ -115,6 +115,11 @@ class ServeSettings(Section):
     refresh_after: Delay = 300.0
     xet: Literal["auto", "off", "always"] = "auto"
     xet_above: Size = 50_000_000_000
+    auth: Literal["open", "tokens", "pass-through", "proxy"] = "open"
+    auth_cache: Delay = 60.0
+    auth_header: str = "X-Forwarded-User"
+    trusted_proxies: tuple[str, ...] = ()
+    audit_log: Path | None = None
 
 
 def default_upstreams() -> dict[str, UpstreamSettings]:

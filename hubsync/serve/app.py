@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.ports.gate import Gate
+from hubsync.serve.access import Access
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
@@ -44,12 +46,18 @@ def create_app(
     *,
     ondemand: OnDemand | None = None,
     recheck: Recheck | None = None,
+    gate: Gate | None = None,
 ) -> web.Application:
     """The application; its threads are ended by its own clean-up.
 
     *ondemand* gets what is missing, *recheck* looks at what seems damaged; None:
-    it is refused, and only logged.
+    it is refused, and only logged.  *gate* is asked about readers, for
+    ``serve.auth = "pass-through"``.
+
+    Raises:
+        UsageError, AuditLogError: *options* cannot be meant.
     """
+    access = Access.of(library, options, gate)
     watch = IdleWatch(options.idle_s)
     app = web.Application(
         middlewares=[edge, watch.middleware, conditional],
@@ -64,13 +72,15 @@ def create_app(
         missing = Following(ondemand, library, sender, keeps=keeps)
     xet = Xet(options)
     contents = Contents(library, sender, xet, missing)
-    api = Api(library, contents, options, xet, missing=missing)
-    cas = Cas(library, sender, options)
+    api = Api(library, contents, options, access, xet, missing=missing)
+    cas = Cas(library, sender, options, access)
     more = more_families(api, library, contents, options)
-    site = Site(api, library, options, {**cas.families, **more})
+    site = Site(api, library, options, access, {**cas.families, **more})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
+    if access.is_watching:
+        app.on_response_prepare.append(access.before_headers)
 
     async def close_parts(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -78,6 +88,7 @@ def create_app(
             await ondemand.close()
         await damages.close()
         sender.close()
+        access.close()
 
     app.cleanup_ctx.append(close_parts)
     return app

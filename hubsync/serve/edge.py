@@ -16,6 +16,7 @@ from hubsync import __version__
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.errors import Problem, unavailable
 from hubsync.serve.events import Event
+from hubsync.serve.redact import redacted
 
 log = logging.getLogger("hubsync.serve")
 
@@ -74,7 +75,7 @@ def _log_request(request: web.Request, status: int, elapsed_s: float) -> None:
         Event(
             "client left" if status == CLIENT_CLOSED_REQUEST else "request answered",
             method=request.method,
-            target=request.raw_path[:500],
+            target=redacted(request.raw_path)[:500],
             status=status,
             elapsed_ms=round(elapsed_s * 1000, 1),
             client=request.remote,
@@ -132,7 +133,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, HttpProcessingError):
         return True
-    record.msg = Event("request refused", reason=str(error)[:200])
+    record.msg = Event("request refused", reason=redacted(str(error))[:200])
     record.args, record.exc_info = None, None
     record.levelno, record.levelname = logging.INFO, "INFO"
     return log.isEnabledFor(logging.INFO)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Mapping
+from contextlib import aclosing
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.ready import Head, Ready
 from hubsync.serve.sendfile import Mover
+from hubsync.serve.visit import pieces_of
 from hubsync.wire.ranges import (
     ByteRange,
     RangeAnswer,
@@ -74,7 +76,7 @@ class FileSender:
             response.content_length = part.size_bytes
             await response.prepare(request)
             if request.method == "GET":
-                sending = self.mover.send(request, response, file.fileno(), part)
+                sending = self._send(request, response, file, part)
                 await self.sent(request, one, sending)
             return response
 
@@ -105,6 +107,17 @@ class FileSender:
         if body is None:
             return None
         return Ready(_head(one.entry.path, size, etag, tuple(headers.items())), body)
+
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        file: BinaryIO,
+        part: ByteRange,
+    ) -> None:
+        async with aclosing(pieces_of(request, part)) as pieces:
+            async for piece in pieces:
+                await self.mover.send(request, response, file.fileno(), piece)
 
     def open(self, one: HeldEntry) -> BinaryIO:
         """The blob of *one*, whose digest is not None, to be closed by the caller.

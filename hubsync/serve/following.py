@@ -18,6 +18,7 @@ from hubsync.serve.found import Found
 from hubsync.serve.library import Library
 from hubsync.serve.missing import problem_of_fetching, problem_of_learning
 from hubsync.serve.routing import Route
+from hubsync.serve.visit import paced, pieces_of
 from hubsync.sync.incoming import Incoming, Reader
 from hubsync.sync.ondemand import OnDemand
 from hubsync.wire.ranges import ByteRange
@@ -116,7 +117,9 @@ class Following:
             await _wait_a_little(incoming, reader, part)
             await response.prepare(request)
             async for fd, here in self._pieces(found, incoming, reader, part):
-                await self._sender.mover.send(request, response, fd, here)
+                async with aclosing(pieces_of(request, here)) as pieces:
+                    async for piece in pieces:
+                        await self._sender.mover.send(request, response, fd, piece)
 
     async def _pass_on(
         self,
@@ -132,6 +135,7 @@ class Following:
             async for block in blocks:
                 if not response.prepared:
                     await response.prepare(request)
+                await paced(request, len(block))
                 await self._sender.mover.write(response, block)
 
     async def _pieces(

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hubsync.model.units import MIB
 
@@ -23,5 +24,10 @@ class ServeOptions:
     on_missing: str = "refuse"  # on_demand, streamed
     xet: str = "auto"  # off, always
     xet_above_bytes: int = 50_000_000_000  # auto: files that plain HTTP clients refuse
+    auth: str = "open"  # tokens, pass-through, proxy
+    auth_cache_s: float = 60.0  # how long an upstream's yes or no counts
+    auth_header: str = "X-Forwarded-User"  # who it is, as a trusted proxy says
+    trusted_proxies: tuple[str, ...] = ()  # addresses and networks
+    audit_log: Path | None = None
     # Signs what clients show again: all processes of a server have the same.
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
