@@ -1,9 +1,14 @@
 """Whole downloads by real clients: over TLS, and of a repo."""
 
+import hashlib
 import shutil
+import ssl
 import sys
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from urllib.request import Request
 
 from benchmarks.commands import find, said_missing
 from benchmarks.content import (
@@ -14,9 +19,17 @@ from benchmarks.content import (
     SNAPSHOT_REPO,
     SNAPSHOT_SMALL,
 )
-from benchmarks.measure import Comparison, Section, alternating, rounds, settle, warm
+from benchmarks.measure import (
+    BenchmarkError,
+    Comparison,
+    Section,
+    alternating,
+    rounds,
+    settle,
+    warm,
+)
 from benchmarks.server import serving_tls
-from benchmarks.stand import HUBSYNC, NGINX, Stand
+from benchmarks.stand import HUBSYNC, NGINX, Stand, check
 
 _DOWNLOAD = """\
 import sys, time
@@ -45,14 +58,25 @@ def measure_tls(stand: Stand) -> Iterator[Section]:
     key = folder / "key.pem"
     with serving_tls(stand.content.store, stand.nginx.certificate, key) as ours:
         bases = {
-            HUBSYNC: f"{ours.url}/{REPO}/resolve/main/{LARGE}",
-            NGINX: f"{stand.nginx.tls}/{LARGE}",
+            HUBSYNC: f"{ours.url}/{REPO}/resolve/main/",
+            NGINX: f"{stand.nginx.tls}/",
         }
+        trusted = ssl.create_default_context(cafile=stand.nginx.certificate)
+        for base in bases.values():
+            check(stand, base, trusted)
 
-        def get(url: str) -> float:
+        def get(base: str) -> float:
             certificate = str(stand.nginx.certificate)
             return stand.runner.run(
-                ["curl", "-sf", "--cacert", certificate, "-o", "/dev/null", url]
+                [
+                    "curl",
+                    "-sf",
+                    "--cacert",
+                    certificate,
+                    "-o",
+                    "/dev/null",
+                    base + LARGE,
+                ]
             ).seconds
 
         runs = {name: partial(get, url) for name, url in bases.items()}
@@ -62,6 +86,18 @@ def measure_tls(stand: Stand) -> Iterator[Section]:
             taken = alternating(number, runs)
             compared.add(mib / taken[HUBSYNC], mib / taken[NGINX])
     yield Section("serve: TLS", [compared])
+
+
+def _check_download(stand: Stand, folder: Path) -> None:
+    """Raise unless *folder* has the bytes that the Hub's name for them promises."""
+    for path in folder.glob("*.safetensors"):
+        url = f"{stand.ours.url}/{SNAPSHOT_REPO}/resolve/main/{path.name}"
+        with urllib.request.urlopen(Request(url, method="HEAD")) as answer:
+            promised = answer.headers["ETag"].strip('"')
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != promised:
+            raise BenchmarkError(f"{path.name} was downloaded with other bytes")
 
 
 def measure_snapshot(stand: Stand) -> Iterator[Section]:
@@ -94,6 +130,7 @@ def measure_snapshot(stand: Stand) -> Iterator[Section]:
     }
     for run in runs.values():
         run()  # after this nginx has every answer
+        _check_download(stand, target)
     for number in rounds(stand.plan.rounds, stand.plan.seconds_max):
         taken = alternating(number, runs)
         compared.add(taken[HUBSYNC], taken[NGINX])

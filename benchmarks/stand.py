@@ -3,12 +3,14 @@
 import hashlib
 import json
 import random
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from urllib.request import Request
 
 from benchmarks.command import Plan
@@ -79,37 +81,36 @@ class Stand:
         return value
 
 
-def check(stand: Stand, url: str) -> None:
+def check(stand: Stand, url: str, tls: ssl.SSLContext | None = None) -> None:
     """Raise unless the server at *url* gives the right bytes, whole and in part."""
+    ask = partial(urllib.request.urlopen, timeout=TIMEOUT_S, context=tls)
     for name in (LARGE, SMALL):
         path = stand.content.folder / name
         with path.open("rb") as file:
             right = hashlib.file_digest(file, "sha256").hexdigest()
-        with urllib.request.urlopen(f"{url}{name}", timeout=TIMEOUT_S) as answer:
+        with ask(f"{url}{name}") as answer:
             found = hashlib.sha256()
             while block := answer.read(MIB):
                 found.update(block)
         _require(found.hexdigest() == right, f"{url}{name} has other bytes")
         head = Request(f"{url}{name}", method="HEAD")
-        with urllib.request.urlopen(head, timeout=TIMEOUT_S) as answer:
+        with ask(head) as answer:
             length, size = answer.headers["Content-Length"], path.stat().st_size
             _require(length == str(size), f"HEAD of {url}{name} tells {length} bytes")
             _require(
                 answer.headers["Accept-Ranges"] == "bytes", f"{url} takes no ranges"
             )
-    _check_ranges(stand, url)
+    _check_ranges(stand, url, ask)
 
 
-def _check_ranges(stand: Stand, url: str) -> None:
+def _check_ranges(stand: Stand, url: str, ask: Callable[[Request], Any]) -> None:
     size = stand.content.large_bytes
     with stand.content.large.open("rb") as file:
         for _ in range(RANGES_CHECKED):
             start = random.randrange(size - 1)
             stop = min(size, start + 1 + random.randrange(MIB))
             asked = {"Range": f"bytes={start}-{stop - 1}"}
-            with urllib.request.urlopen(
-                Request(f"{url}{LARGE}", headers=asked), timeout=TIMEOUT_S
-            ) as answer:
+            with ask(Request(f"{url}{LARGE}", headers=asked)) as answer:
                 _require(answer.status == 206, f"{url} ignores a range")
                 found = answer.read()
             file.seek(start)

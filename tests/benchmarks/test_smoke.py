@@ -18,7 +18,6 @@ ASKED = {
 
 
 NEEDED = {"pull": ("aria2c", "nginx", "openssl"), "serve": ("nginx", "openssl")}
-MODULES = {"serve": "serving"}  # that are not called like their group
 
 
 @pytest.mark.parametrize("which", ASKED)
@@ -29,12 +28,7 @@ def test_a_benchmark_runs_and_cleans_up(which: str, tmp_path: Path) -> None:
     work.mkdir()
     done = subprocess.run(
         [
-            *(
-                sys.executable,
-                "-m",
-                f"benchmarks.{MODULES.get(which, which)}",
-                "--quick",
-            ),
+            *(sys.executable, "-m", f"benchmarks.{which}", "--quick"),
             *("--dir", str(work), "--json", str(found)),
         ],
         capture_output=True,
