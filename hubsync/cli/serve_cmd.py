@@ -101,7 +101,7 @@ async def _run(app: App, options: ServeOptions, ready: Callable[[str], None]) ->
     server = create_app(
         _library(app),
         options,
-        ondemand=ondemand,
+        source=ondemand,
         recheck=recheck,
         gate=app.gate() if options.auth == "pass-through" else None,
     )

@@ -18,13 +18,12 @@ from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
-from hubsync.serve.following import Following
+from hubsync.serve.following import Following, Source
 from hubsync.serve.library import Library
 from hubsync.serve.more import more_families
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
 from hubsync.serve.xet import Xet
-from hubsync.sync.ondemand import OnDemand
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
@@ -44,13 +43,13 @@ def create_app(
     library: Library,
     options: ServeOptions,
     *,
-    ondemand: OnDemand | None = None,
+    source: Source | None = None,
     recheck: Recheck | None = None,
     gate: Gate | None = None,
 ) -> web.Application:
     """The application; its threads are ended by its own clean-up.
 
-    *ondemand* gets what is missing, *recheck* looks at what seems damaged; None:
+    *source* gets what is missing, *recheck* looks at what seems damaged; None:
     it is refused, and only logged.  *gate* is asked about readers, for
     ``serve.auth = "pass-through"``.
 
@@ -67,9 +66,9 @@ def create_app(
     damages = Damages(recheck)
     sender = FileSender(library.blobs, options, damages)
     missing = None
-    if ondemand:
+    if source:
         keeps = options.on_missing == "on_demand"
-        missing = Following(ondemand, library, sender, keeps=keeps)
+        missing = Following(source, library, sender, keeps=keeps)
     xet = Xet(options)
     contents = Contents(library, sender, xet, missing)
     api = Api(library, contents, options, access, xet, missing=missing)
@@ -84,8 +83,8 @@ def create_app(
 
     async def close_parts(_: web.Application) -> AsyncIterator[None]:
         yield
-        if ondemand:
-            await ondemand.close()
+        if source:
+            await source.close()
         await damages.close()
         sender.close()
         access.close()
