@@ -263,5 +263,6 @@ def _is_ours(name: str) -> bool:
         "ballast",
         "LOCK",
         "LOCK.views",
+        "serve.key",
         "VERSION",
     ) or (name.startswith(("catalog.db", ".VERSION", "hubsync.toml", "lost+found")))
