@@ -14,7 +14,7 @@ from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
 from hubsync.serve.errors import Problem, no_route
 
-_VERBS = (
+VERBS = (
     "revision",
     "tree",
     "paths-info",
@@ -75,7 +75,7 @@ def _api(raw_path: str) -> Route:
         raise no_route()
     parts = rest.split("/")
     # The verb comes after one or two segments of a name, never first.
-    at = next((i for i in (1, 2) if i < len(parts) and parts[i] in _VERBS), None)
+    at = next((i for i in (1, 2) if i < len(parts) and parts[i] in VERBS), None)
     raw_name = "/".join(parts[:at]) if at else rest.rstrip("/")
     name = _name(raw_name)
     after = "/".join(parts[at:]) if at else ""
