@@ -9,7 +9,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from hubsync.config.schema import Settings, UpstreamSettings
 from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
-from hubsync.ports.blobs import StoreReadOnlyError
+from hubsync.ports.blobs import HeldBlob, StoreReadOnlyError
 from hubsync.ports.hub import Hub
-from hubsync.ports.progress import Progress
+from hubsync.ports.progress import Progress, SilentProgress
 from hubsync.ports.view import View
 from hubsync.retention.gc import GcOptions, GcReport, collect
+from hubsync.retention.verify import verify
 from hubsync.store.apart import require_apart
 from hubsync.store.ballast import ballast_dropped, keep_ballast
 from hubsync.store.export import ExportReport, write_folder
@@ -33,11 +34,15 @@ from hubsync.store.local import LocalBlobs
 from hubsync.store.records import StoreRecords
 from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
+from hubsync.sync.ondemand import OnDemand, OnDemandOptions
 from hubsync.sync.pull import Puller
 from hubsync.sync.rebuild import needed_by_records, settle_forgotten
-from hubsync.transfer.fetch import Fetcher
+from hubsync.transfer.fetch import Passer
 from hubsync.transfer.options import TransferOptions
 
+ONDEMAND_RETRIES_MAX = 2
+ONDEMAND_WAIT_MAX_S = 3.0  # for a hub that limits us; then it is left alone
+STORE_WAIT_S = 5.0  # a client waits; whoever needs the store alone takes long
 VIEWS_WAIT_S = 300.0  # somebody forgets a repo; what was pulled is worth the wait
 
 
@@ -58,8 +63,8 @@ class App:
         """Of several repos of one name, whose is meant: first what was added here."""
         return (LOCAL, *self.settings.upstreams)
 
-    def hub(self, upstream: str, progress: Progress) -> Hub:
-        """The hub configured as *upstream*.
+    def hub(self, upstream: str, progress: Progress, *, patient: bool = True) -> Hub:
+        """The hub configured as *upstream*; not *patient*: while a client waits.
 
         Raises:
             UsageError: none is.
@@ -80,29 +85,68 @@ class App:
         )
 
         transfer = self.settings.transfer
+        options = HubOptions(
+            connect_timeout_s=transfer.connect_timeout,
+            read_timeout_s=transfer.read_timeout,
+        )
+        if not patient:
+            options = replace(
+                options,
+                retries_max=ONDEMAND_RETRIES_MAX,
+                rate_limit_wait_max_s=ONDEMAND_WAIT_MAX_S,
+            )
         return HuggingFaceHub(
             upstream,
             settings.endpoint,
             token_of(settings),
-            options=HubOptions(
-                connect_timeout_s=transfer.connect_timeout,
-                read_timeout_s=transfer.read_timeout,
-            ),
+            options=options,
             progress=progress,
         )
 
-    def puller(self, progress: Progress) -> Puller:
+    def puller(self, progress: Progress, *, patient: bool = True) -> Puller:
         options = transfer_options(self.settings)
         return Puller(
             catalog=self.catalog,
             blobs=self.blobs,
             records=self.records,
             views=self.views,
-            open_hub=lambda upstream: self.hub(upstream, progress),
+            open_hub=lambda upstream: self.hub(upstream, progress, patient=patient),
             open_engine=lambda: _open_engine(self.blobs, options, progress),
             progress=progress,
             lock_views=self._lock_views,
         )
+
+    def ondemand(self, options: OnDemandOptions) -> OnDemand:
+        """For a server that fetches what it is asked for and does not hold."""
+        progress = SilentProgress()
+        transfer = transfer_options(self.settings)
+        # A client waits: better a quick no, and it asks again.
+        retries = min(transfer.retries_max, ONDEMAND_RETRIES_MAX)
+        transfer = replace(
+            transfer, retries_max=retries, rate_limit_wait_max_s=ONDEMAND_WAIT_MAX_S
+        )
+        return OnDemand(
+            catalog=self.catalog,
+            blobs=self.blobs,
+            puller=self.puller(progress, patient=False),
+            open_hub=lambda upstream: self.hub(upstream, progress, patient=False),
+            open_engine=lambda: _open_engine(self.blobs, transfer, progress),
+            lock_store=lambda: self.root.lock_shared(STORE_WAIT_S),
+            upstreams=tuple(self.settings.upstreams),
+            options=options,
+        )
+
+    def recheck(self, blob: HeldBlob) -> None:
+        """Read *blob* again, and take it out of everybody's sight if it is damaged."""
+        with self.root.lock_shared(STORE_WAIT_S):
+            verify(
+                self.catalog,
+                self.blobs,
+                self.views,
+                [blob],
+                lambda _: None,
+                lock_views=lambda: self.root.lock_views(VIEWS_WAIT_S, alone=True),
+            )
 
     def _lock_views(self) -> AbstractContextManager[None]:
         """For who only reads the store there is nothing to keep in step."""
@@ -160,7 +204,7 @@ class App:
 
 def _open_engine(
     blobs: LocalBlobs, options: TransferOptions, progress: Progress
-) -> AbstractAsyncContextManager[Fetcher]:
+) -> AbstractAsyncContextManager[Passer]:
     # Most pulls of a nightly run find nothing to fetch; aiohttp is slow to import.
     from hubsync.transfer.engine import Engine  # noqa: PLC0415
 

@@ -64,11 +64,13 @@ def key_of(entry: TreeEntry) -> str:
     return f"{_GIT}{entry.git_oid.hex}"
 
 
-def entry_of(path: str, size: int, key: str, pointer_oid: str | None) -> TreeEntry:
+def entry_of(
+    path: str, size: int, key: str, pointer_oid: str | None, xet_hash: str | None
+) -> TreeEntry:
     """The entry that `key_of` was asked about."""
     if pointer_oid is None:
         return TreeEntry(path, size, GitOid(key.removeprefix(_GIT)))
-    return TreeEntry(path, size, GitOid(pointer_oid), Digest.parse(key))
+    return TreeEntry(path, size, GitOid(pointer_oid), Digest.parse(key), xet_hash)
 
 
 def record_held(

@@ -332,6 +332,13 @@ class Catalog:
         """One file: an indexed look-up."""
         return trees.entry(self._session, snapshot, path)
 
+    def having(self, snapshot: SnapshotRow, name: str) -> list[HeldEntry]:
+        """LFS files by *name*: their sha256, or the hub's Xet hash.
+
+        An indexed look-up; in no order.
+        """
+        return trees.having(self._session, snapshot, name)
+
     def state(self, snapshot: SnapshotRow) -> SnapshotStateRow:
         """How much of the snapshot is held now."""
         return trees.state(self._session, snapshot)

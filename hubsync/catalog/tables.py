@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from hubsync.catalog.columns import ID, NAME, FreeText, JsonText, UtcDateTime
@@ -126,6 +127,9 @@ blobs = Table(
     Index(None, "sha256"),
 )
 
+# xet_hash: what the repo's hub calls the content of an LFS file, if it said so.  By
+# repo and not by blob: no other hub's word counts for what this one's clients ask.
+_HAS_XET_HASH = text("xet_hash IS NOT NULL")
 file_spans = Table(
     "file_spans",
     METADATA,
@@ -135,7 +139,15 @@ file_spans = Table(
     Column("to_seq", Integer, nullable=False),
     Column("blob_id", ForeignKey("blobs.id"), nullable=False),
     Column("pointer_oid", Text),
+    Column("xet_hash", Text),
     Index(None, "blob_id"),
+    Index(
+        None,
+        "repo_id",
+        "xet_hash",
+        sqlite_where=_HAS_XET_HASH,
+        postgresql_where=_HAS_XET_HASH,
+    ),
     sqlite_with_rowid=False,
 )
 

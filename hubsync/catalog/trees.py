@@ -21,13 +21,20 @@ from hubsync.model.snapshot import HeldEntry, SnapshotState, TreeEntry
 # commit may have its seq now.
 _TREE = (
     "SELECT s.path, b.size, b.key, s.pointer_oid, b.sha256, b.held, "
-    "NOT b.held AND b.damaged_at IS NOT NULL AS damaged FROM commits c "
+    "NOT b.held AND b.damaged_at IS NOT NULL AS damaged, s.xet_hash FROM commits c "
     "JOIN file_spans s ON s.repo_id = c.repo_id "
     "AND s.from_seq <= c.seq AND s.to_seq > c.seq "
     "JOIN blobs b ON b.id = s.blob_id WHERE c.id = ?"
 )
 _ENTRIES = f"{_TREE} ORDER BY s.path"
 _ENTRY = f"{_TREE} AND s.path = ?"
+# Not sorted: SQLite would read the whole tree for the sake of the order.
+_BY_BLOB = f"{_TREE} AND b.key = ?"
+# By path first, from the index alone: else it reads the whole tree all the same.
+_BY_XET_HASH = (
+    f"{_TREE} AND s.xet_hash = ? AND s.path IN (SELECT x.path FROM file_spans x "  # noqa: S608 - constants
+    "WHERE x.repo_id = c.repo_id AND x.xet_hash = ?)"
+)
 _STATE = (
     "SELECT count(*), coalesce(sum(size), 0), "  # noqa: S608 - constants
     "coalesce(sum(CASE WHEN held THEN 1 ELSE 0 END), 0), "
@@ -39,13 +46,13 @@ _STATE = (
 
 Tree = dict[str, TreeEntry]  # by path
 Name = tuple[str, str | None]  # a blob's key, and the pointer's git id in LFS
-Span = tuple[str, str | None, int]  # the same, and from_seq
+Span = tuple[str, str | None, int, str | None]  # the same, from_seq, xet_hash
 
 
 def _held_entry(row: Row) -> HeldEntry:
-    path, size, key, pointer_oid, sha256, held, damaged = row
+    path, size, key, pointer_oid, sha256, held, damaged, xet_hash = row
     digest = Digest(sha256) if held else None
-    entry = entry_of(path, size, key, pointer_oid)
+    entry = entry_of(path, size, key, pointer_oid, xet_hash)
     return HeldEntry(entry, digest, damaged=bool(damaged))
 
 
@@ -58,6 +65,12 @@ def entry(session: Session, snapshot: SnapshotRow, path: str) -> HeldEntry | Non
         return None
     found = session.rows(_ENTRY, snapshot.id, path)
     return _held_entry(found[0]) if found else None
+
+
+def having(session: Session, snapshot: SnapshotRow, name: str) -> list[HeldEntry]:
+    by_xet_hash = session.made(_held_entry, _BY_XET_HASH, snapshot.id, name, name)
+    by_blob = session.made(_held_entry, _BY_BLOB, snapshot.id, f"sha256:{name}")
+    return [*by_xet_hash, *by_blob]
 
 
 def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:
@@ -141,16 +154,43 @@ def write_tree(
             "to_seq": CURRENT,
             "blob_id": ids[entry.blob_name],
             "pointer_oid": entry.git_oid.hex if entry.lfs else None,
+            "xet_hash": entry.xet_hash,
         }
         for entry in changed
     )
     insert(connection, file_spans, rows)
+    _fill_in(connection, repo_id, tree, before)
     if is_last:
         return
     for path in before.keys() - tree.keys():
         del before[path]
     for entry in changed:
-        before[entry.path] = (*_name(entry), seq)
+        before[entry.path] = (*_name(entry), seq, entry.xet_hash)
+
+
+def _fill_in(
+    connection: Connection, repo_id: int, tree: Tree, before: dict[str, Span]
+) -> None:
+    """Write down what the hub says now of files that were recorded without it."""
+    told = [
+        {"its_path": path, "its_from": since, "its_hash": entry.xet_hash}
+        for path, (key, pointer, since, known) in before.items()
+        if known is None
+        and (entry := tree.get(path))
+        and entry.xet_hash
+        and _name(entry) == (key, pointer)
+    ]
+    if told:
+        connection.execute(
+            file_spans.update()
+            .where(
+                file_spans.c.repo_id == repo_id,
+                file_spans.c.path == bindparam("its_path"),
+                file_spans.c.from_seq == bindparam("its_from"),
+            )
+            .values(xet_hash=bindparam("its_hash")),
+            told,
+        )
 
 
 def require_same_tree(
@@ -195,13 +235,14 @@ def current(connection: Connection, repo_id: int) -> dict[str, Span]:
             blobs.c.key,
             file_spans.c.pointer_oid,
             file_spans.c.from_seq,
+            file_spans.c.xet_hash,
         )
         .join(blobs, blobs.c.id == file_spans.c.blob_id)
         .where(file_spans.c.repo_id == repo_id, file_spans.c.to_seq == CURRENT)
     )
     return {
-        path: (key, pointer, since)
-        for path, key, pointer, since in connection.execute(statement).all()
+        path: (key, pointer, since, xet_hash)
+        for path, key, pointer, since, xet_hash in connection.execute(statement).all()
     }
 
 

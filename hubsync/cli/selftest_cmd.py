@@ -2,6 +2,7 @@
 
 import functools
 import random
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,12 +93,13 @@ def _run(
             store = StoreSettings(root=scratch / "store", reserve=0)
             settings = Settings(store=store)
             open_store = functools.partial(open_app, settings, create=True)
-            with _bar(common, plan.kills) as show:
+            with _bar(common, plan.kills) as show, _interrupts() as interrupt:
 
                 def progress(kills: int) -> None:
                     nonlocal done
                     done = kills
                     show(kills)
+                    interrupt()
 
                 return file_system, crash(open_store, plan, progress)
     except KeyboardInterrupt:
@@ -105,6 +107,32 @@ def _run(
             f"interrupted after {done} of {plan.kills} kills; nothing wrong was found "
             f"until then (seed {plan.seed}), and the scratch store is gone"
         ) from None
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], None]]:
+    """What raises a Ctrl-C that has come, between two kills; a second acts at once.
+
+    Raised wherever Python is just then, it may be in a library's clean-up, which
+    swallows it.
+    """
+    interrupted = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+
+    def interrupt() -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 
 import click
 
@@ -10,16 +11,18 @@ from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
 from hubsync.config.schema import Settings
-from hubsync.model.errors import ExitCode
+from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.app import create_app, run
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
+from hubsync.sync.ondemand import OnDemandOptions
 from hubsync.wiring import App, open_app
 
 EPILOG = """\b
 EXAMPLES
   hubsync serve
   hubsync serve --host 0.0.0.0 --port 8090
+  hubsync serve --on-missing on_demand
 
 \b
 CLIENTS
@@ -36,15 +39,25 @@ CLIENTS
     type=click.IntRange(0, 65535),
     help="Port; 0 takes a free one. [config: serve.port]",
 )
+@click.option(
+    "--on-missing",
+    type=click.Choice(["refuse", "on_demand", "streamed"]),
+    help="What is not held: refuse, fetch and keep, or pass through. "
+    "[config: serve.on_missing]",
+)
 @click.option("--access-log", is_flag=True, help="Log every request to stderr.")
 @common_options
 def command(
-    common: Common, host: str | None, port: int | None, access_log: bool
+    common: Common,
+    host: str | None,
+    port: int | None,
+    on_missing: str | None,
+    access_log: bool,
 ) -> None:
     """Answer Hugging Face clients from the store, until SIGTERM or Ctrl-C.
 
-    Nothing upstream is contacted.  What is pulled meanwhile is served at once.
-    A read-only store works.
+    What is pulled meanwhile is served at once.  Nothing upstream is contacted,
+    unless --on-missing says so.  A read-only store works.
     """
     settings = common.settings()
     options = _options(settings)
@@ -52,7 +65,12 @@ def command(
         options = dataclasses.replace(options, host=host)
     if port is not None:
         options = dataclasses.replace(options, port=port)
-    logging.basicConfig(level=logging.INFO if access_log else logging.WARNING)
+    if on_missing is not None:
+        options = dataclasses.replace(options, on_missing=on_missing)
+    logging.basicConfig(level=logging.WARNING)
+    if access_log or settings.serve.access_log:
+        # Ours alone: libraries log every request that goes upstream, too.
+        logging.getLogger("hubsync").setLevel(logging.INFO)
 
     def ready(url: str) -> None:
         if common.as_json:
@@ -62,8 +80,25 @@ def command(
             say(f"clients: export HF_ENDPOINT={url}")
 
     _make_store(common)
-    with common.open(read_only=True) as app:
-        asyncio.run(run(create_app(_library(app), options), options, ready))
+    with common.open(or_read_only=True) as app:
+        asyncio.run(_run(app, options, ready))
+
+
+async def _run(app: App, options: ServeOptions, ready: Callable[[str], None]) -> None:
+    ondemand = None
+    if options.on_missing != "refuse":
+        if app.root.read_only:
+            raise UsageError(
+                f"serve.on_missing = {options.on_missing!r} needs a store that can be "
+                f"written, and {app.root.path} cannot",
+                hint='Serve it with on_missing = "refuse".',
+            )
+        ondemand = app.ondemand(
+            OnDemandOptions(options.allow, options.deny, options.refresh_after_s)
+        )
+    recheck = None if app.root.read_only else app.recheck
+    server = create_app(_library(app), options, ondemand=ondemand, recheck=recheck)
+    await run(server, options, ready)
 
 
 def _options(settings: Settings) -> ServeOptions:
@@ -71,28 +106,13 @@ def _options(settings: Settings) -> ServeOptions:
     return ServeOptions(
         host=serve.host,
         port=serve.port,
-        unix_socket=serve.unix_socket,
         base_url=serve.base_url,
-        workers=serve.workers,
-        tls_cert=serve.tls_cert,
-        tls_key=serve.tls_key,
-        tls_self_signed=serve.tls_self_signed,
-        trusted_proxies=serve.trusted_proxies,
-        accel=serve.accel,
-        accel_prefix=serve.accel_prefix,
-        connections_max=serve.max_connections,
-        connections_per_client_max=serve.connections_per_client,
-        access_log=serve.access_log,
         on_missing=serve.on_missing,
         allow=serve.allow,
         deny=serve.deny,
         refresh_after_s=serve.refresh_after,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,
-        auth=serve.auth,
-        auth_cache_s=serve.auth_cache,
-        auth_header=serve.auth_header,
-        audit_log=serve.audit_log,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hubsync.hubs.hf_transport import RawAnswer
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
+    GatedError,
     HubError,
     NotAllowedError,
     RepoNotFoundError,
@@ -77,9 +78,9 @@ def _unauthorized(asked: Question, said: str) -> HubError:
     )
 
 
-def _gated(asked: Question) -> NotAllowedError:
+def _gated(asked: Question) -> GatedError:
     then = f"then {_LOG_IN}" if asked.anonymous else "and wait for the approval"
-    return NotAllowedError(
+    return GatedError(
         f"{asked.repo} is gated: {asked.host} gives it only to those it has approved",
         hint=f"Ask for access at {asked.page}, {then}.",
     )

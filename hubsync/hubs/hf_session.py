@@ -96,6 +96,7 @@ class HfSession:
                 f"another {wait:.0f} s",
                 hint="Try again later, or log in with `hf auth login`: accounts have "
                 f"higher limits. {_OFFLINE}",
+                retry_after_s=wait,
             )
         self._progress.note(f"{host} limits the rate of requests; waiting {wait:.0f} s")
         await asyncio.sleep(wait)

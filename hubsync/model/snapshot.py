@@ -35,13 +35,16 @@ class TreeEntry:
 
     *git_oid* is the id git gives the path's blob: of the content for a plain
     file, of the **pointer** for an LFS file.  *lfs* is the content's digest and
-    is None for a plain file.  *size_bytes* is always the content's.
+    is None for a plain file.  *size_bytes* is always the content's.  *xet_hash* is
+    what the hub's own store calls an LFS file's content, where the hub says so: a
+    note that makes no entry another one.
     """
 
     path: str
     size_bytes: int
     git_oid: GitOid
     lfs: Digest | None = None
+    xet_hash: str | None = field(default=None, compare=False)  # 64 hex
 
     @property
     def is_lfs(self) -> bool:

@@ -41,6 +41,13 @@ class Ingest(Protocol):
     def missing(self) -> list[Span]:
         """What is not there yet, in order."""
 
+    def reader(self) -> BinaryIO:
+        """What is there, unbuffered, to be read while the rest comes.
+
+        Good to the end of the blob's life, under whatever name; nothing of it is
+        verified before `verify` has said so.
+        """
+
     def write(self, block: Block | Sequence[Block], at: int | None = None) -> None:
         """Append *block*, or write it *at* an offset.
 

@@ -107,11 +107,28 @@ class NotAllowedError(HubError):
     exit_code = ExitCode.NOT_ALLOWED
 
 
+class GatedError(NotAllowedError):
+    """Only whom its owner has approved gets this repo."""
+
+
 class UnavailableError(HubError):
-    """No answer, 5xx or 429 after all retries."""
+    """No answer, 5xx or 429 after all retries.
+
+    *retry_after_s*: the hub has said how long it wants to be left alone.
+    """
 
     exit_code = ExitCode.UNAVAILABLE
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class HubAnswerError(HubError):

@@ -79,6 +79,7 @@ class _Loop:
     def run(self) -> None:
         with self.open_store():
             pass  # made once, so that the workers find it
+        self.progress(0)
         self.contents = make_contents(self.plan.seed)
         chance = Random(f"kills {self.plan.seed}")
         for name in ROLES:

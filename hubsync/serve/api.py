@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable, Hashable
 import orjson
 from aiohttp import web
 
-from hubsync.catalog.rows import RepoRow
+from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import DEFAULT_BRANCH
 from hubsync.serve.contents import Contents
 from hubsync.serve.errors import no_entry, no_repo, no_revision, no_route
 from hubsync.serve.found import Found, elsewhere
-from hubsync.serve.info import info_of, list_of
+from hubsync.serve.info import FROM_WEIGHTS, info_of, list_of
 from hubsync.serve.library import Library, Page, snapshot_key
 from hubsync.serve.listing import Query, check_expand
+from hubsync.serve.missing import Missing
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import (
     asked_paths,
@@ -26,7 +27,9 @@ from hubsync.serve.query import (
     values,
 )
 from hubsync.serve.routing import Route
-from hubsync.serve.tree import TreeQuery
+from hubsync.serve.tree import Tree, TreeQuery
+from hubsync.serve.weights import Said
+from hubsync.serve.xet import Xet
 from hubsync.wire.hf import emit_commit, emit_refs
 
 COMMITS_A_PAGE = 50
@@ -40,9 +43,16 @@ class Api:
     """Answers about one repo, and about all of a type."""
 
     def __init__(
-        self, library: Library, contents: Contents, options: ServeOptions
+        self,
+        library: Library,
+        contents: Contents,
+        options: ServeOptions,
+        xet: Xet,
+        *,
+        missing: Missing | None = None,
     ) -> None:
-        self._library, self._options = library, options
+        self._library, self._options, self._xet = library, options, xet
+        self._missing = missing
         self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
         self._of_snapshot: dict[str, Answer] = {
             "info": self._info,
@@ -53,6 +63,7 @@ class Api:
             "commits": self._commits,
             "resolve": contents.resolve,
             "raw": contents.raw,
+            "xet-read-token": xet.token,
         }
 
     async def answer(self, request: web.Request, route: Route) -> web.StreamResponse:
@@ -61,10 +72,7 @@ class Api:
         Raises:
             Problem: the Hub's own error for it.
         """
-        library = self._library
-        row = await library.ask(library.repo, route.repo_type, route.name)
-        if row is None:
-            raise no_repo(route.repo_type, route.name)
+        row = await self._repo(route)
         if row.repo.name != route.name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
@@ -72,10 +80,30 @@ class Api:
         of_snapshot = self._of_snapshot.get(route.verb)
         if of_snapshot is None:
             raise no_route()
+        snapshot = await self._snapshot(route, row)
+        return await of_snapshot(request, Found(route, row, snapshot))
+
+    async def _repo(self, route: Route) -> RepoRow:
+        library = self._library
+        row = await library.ask(library.repo, route.repo_type, route.name)
+        if row is None and self._missing:
+            await self._missing.learn(None, route)
+            row = await library.ask(library.repo, route.repo_type, route.name)
+        if row is None:
+            raise no_repo(route.repo_type, route.name)
+        return row
+
+    async def _snapshot(self, route: Route, row: RepoRow) -> SnapshotRow:
+        library = self._library
         snapshot = await library.ask(library.snapshot, row, route.revision)
+        if snapshot is None and self._missing and self._missing.can_fetch(row):
+            await self._missing.learn(row, route)
+            snapshot = await library.ask(library.snapshot, row, route.revision)
+        elif self._missing:
+            self._missing.used(row, route.revision)
         if snapshot is None:
             raise no_revision(route.revision or DEFAULT_BRANCH)
-        return await of_snapshot(request, Found(route, row, snapshot))
+        return snapshot
 
     async def list_repos(
         self, request: web.Request, repo_type: RepoType
@@ -107,7 +135,10 @@ class Api:
         blobs = bool(flag(params, "blobs"))
         expand = check_expand(values(params, "expand"))
         row = found.row
-        said = (row.card_json, row.hub_id, row.recorded_at)
+        weights = None
+        if not expand or not FROM_WEIGHTS.isdisjoint(expand):
+            weights = (await self._weights(found)).token
+        said = (row.card_json, row.hub_id, row.recorded_at, weights)
         key = (*snapshot_key(row, found.snapshot), *said, blobs)
 
         def build() -> tuple[bytes, None]:
@@ -118,6 +149,14 @@ class Api:
 
         body, _ = await self._kept(found, None if expand else key, build)
         return json_response(body, found.commit_header)
+
+    async def _weights(self, found: Found) -> Said:
+        """What the files say, which are read in a thread, and once."""
+        library, row, snapshot = self._library, found.row, found.snapshot
+        known = library.known_weights(row, snapshot)
+        if known is None:
+            known = await library.ask_slowly(library.weights_of, row, snapshot)
+        return known
 
     async def _kept(
         self, found: Found, key: tuple[Hashable, ...] | None, build: Callable[[], Page]
@@ -144,25 +183,25 @@ class Api:
         key = (*snapshot_key(found.row, found.snapshot), asked)
 
         def build() -> Page:
-            tree = self._library.tree(found.row, found.snapshot)
+            tree = self._tree_of(found)
             if not tree.is_folder(asked.path):
                 raise no_entry(asked.path, found.revision, found.commit)
             page, following = tree.page(asked)
             return orjson.dumps(page), following
 
-        body, following = await self._kept(
-            found, key if asked.cursor is None else None, build
-        )
+        keep = asked.cursor is None and not self._xet.may_announce(found.snapshot)
+        body, following = await self._kept(found, key if keep else None, build)
         headers = found.commit_header
         if following is not None:
             headers |= next_link(request, self._options, {"cursor": following})
         return json_response(body, headers)
 
+    def _tree_of(self, found: Found) -> Tree:
+        return self._library.tree(found.row, found.snapshot, self._xet.concerns)
+
     async def _treesize(self, request: web.Request, found: Found) -> web.StreamResponse:
         library, path = self._library, found.route.path
-        tree = await library.ask_of(
-            found.snapshot, library.tree, found.row, found.snapshot
-        )
+        tree = await library.ask_of(found.snapshot, self._tree_of, found)
         if not tree.is_folder(path):
             raise no_entry(path, found.revision, found.commit)
         return json_response({"path": f"/{path}", "size": tree.size_bytes(path)})
@@ -174,9 +213,7 @@ class Api:
             raise no_route()
         paths, expand = await asked_paths(request, self._options)
         library = self._library
-        tree = await library.ask_of(
-            found.snapshot, library.tree, found.row, found.snapshot
-        )
+        tree = await library.ask_of(found.snapshot, self._tree_of, found)
         asked = [path.strip("/") for path in paths]
         rows = [tree.row(path, expand=expand) for path in asked if tree.has(path)]
         return json_response(rows, found.commit_header)

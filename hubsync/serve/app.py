@@ -9,12 +9,17 @@ from aiohttp import web
 
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.api import Api
+from hubsync.serve.cas import Cas
 from hubsync.serve.contents import Contents
+from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
+from hubsync.serve.following import Following
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.site import Site
+from hubsync.serve.xet import Xet
+from hubsync.sync.ondemand import OnDemand
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
@@ -30,25 +35,46 @@ class PortTakenError(HubsyncError):
     exit_code = ExitCode.BUSY
 
 
-def create_app(library: Library, options: ServeOptions) -> web.Application:
-    """The application; its threads are ended by its own clean-up."""
+def create_app(
+    library: Library,
+    options: ServeOptions,
+    *,
+    ondemand: OnDemand | None = None,
+    recheck: Recheck | None = None,
+) -> web.Application:
+    """The application; its threads are ended by its own clean-up.
+
+    *ondemand* gets what is missing, *recheck* looks at what seems damaged; None:
+    it is refused, and only logged.
+    """
     watch = IdleWatch(options.idle_s)
     app = web.Application(
         middlewares=[edge, watch.middleware], client_max_size=options.body_bytes_max
     )
     app[_watch_key] = watch
-    sender = FileSender(library.blobs, options)
-    api = Api(library, Contents(library, sender), options)
-    site = Site(api, library, options)
+    damages = Damages(recheck)
+    sender = FileSender(library.blobs, options, damages)
+    missing = None
+    if ondemand:
+        keeps = options.on_missing == "on_demand"
+        missing = Following(ondemand, library, sender, keeps=keeps)
+    xet = Xet(options)
+    contents = Contents(library, sender, xet, missing)
+    api = Api(library, contents, options, xet, missing=missing)
+    cas = Cas(library, sender, options)
+    site = Site(api, library, options, {**cas.families})
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
 
-    async def close_sender(_: web.Application) -> AsyncIterator[None]:
+    async def close_parts(_: web.Application) -> AsyncIterator[None]:
         yield
+        if ondemand:
+            await ondemand.close()
+        await damages.close()
         sender.close()
 
-    app.cleanup_ctx.append(close_sender)
+    app.cleanup_ctx.append(close_parts)
     return app
 
 

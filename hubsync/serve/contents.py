@@ -3,10 +3,12 @@
 from aiohttp import web
 
 from hubsync.model.snapshot import HeldEntry
-from hubsync.serve.errors import no_entry, not_held
+from hubsync.serve.errors import damaged, no_entry, not_held
 from hubsync.serve.files import FileSender, choose_part, file_headers
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library
+from hubsync.serve.missing import Missing
+from hubsync.serve.xet import Xet, info, wants_info
 from hubsync.wire.lfs import emit_pointer
 from hubsync.wire.ranges import matches_any
 
@@ -14,29 +16,36 @@ from hubsync.wire.ranges import matches_any
 class Contents:
     """Finds the entry that is asked for, and has its bytes sent."""
 
-    def __init__(self, library: Library, sender: FileSender) -> None:
-        self._library, self._sender = library, sender
+    def __init__(
+        self,
+        library: Library,
+        sender: FileSender,
+        xet: Xet,
+        missing: Missing | None = None,
+    ) -> None:
+        self._library, self._sender, self._xet = library, sender, xet
+        self._missing = missing
 
     async def resolve(self, request: web.Request, found: Found) -> web.StreamResponse:
         one = await self._entry(found)
-        if not one.held:
-            raise not_held(one.entry.path, found.commit)
         etag = one.entry.lfs.hex if one.entry.lfs else one.entry.git_oid.hex
         linked = {
             "X-Linked-Size": str(one.entry.size_bytes),
             "X-Linked-Etag": f'"{etag}"',
         }
         headers = {**found.commit_header, **linked}
-        return await self._sender.send(request, one, etag, headers)
+        if links := self._xet.links(request, found, one):
+            headers |= links
+            if wants_info(request):
+                return info(etag, one.entry.size_bytes, headers)
+        return await self._send(request, found, one, etag, headers)
 
     async def raw(self, request: web.Request, found: Found) -> web.StreamResponse:
         """What git holds: the pointer for an LFS file."""
         one = await self._entry(found)
         etag = one.entry.git_oid.hex
         if one.entry.lfs is None:
-            if not one.held:
-                raise not_held(one.entry.path, found.commit)
-            return await self._sender.send(request, one, etag, found.commit_header)
+            return await self._send(request, found, one, etag, found.commit_header)
         headers = {
             **file_headers(one.entry.path),
             **found.commit_header,
@@ -52,6 +61,22 @@ class Contents:
             return web.Response(status=status, headers=headers)
         shown = body[part.start : part.stop]
         return web.Response(status=status, body=shown, headers=headers)
+
+    async def _send(
+        self,
+        request: web.Request,
+        found: Found,
+        one: HeldEntry,
+        etag: str,
+        headers: dict[str, str],
+    ) -> web.StreamResponse:
+        if one.held:
+            return await self._sender.send(request, one, etag, headers)
+        if self._missing and self._missing.can_fetch(found.row):
+            return await self._missing.send(request, found, one, etag, headers)
+        if one.damaged:
+            raise damaged(one.entry.path)
+        raise not_held(one.entry.path, found.commit)
 
     async def _entry(self, found: Found) -> HeldEntry:
         library, path = self._library, found.route.path

@@ -20,7 +20,7 @@ log = logging.getLogger("hubsync.serve")
 
 EXPOSED_HEADERS = (
     "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total-Count,ETag,Link,"
-    "Accept-Ranges,Content-Range,X-Linked-Size,X-Linked-ETag"
+    "Accept-Ranges,Content-Range,X-Linked-Size,X-Linked-ETag,X-Xet-Hash"
 )
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody sees it but the log
 request_id: ContextVar[str] = ContextVar("request_id")  # aiohttp: a task a request

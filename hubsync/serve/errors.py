@@ -95,8 +95,9 @@ def not_held(path: str, commit: str) -> Problem:
 def damaged(path: str) -> Problem:
     """The catalog says held, the disk says otherwise: never send wrong bytes."""
     return Problem(
-        500,
-        f"The stored contents of {path} are damaged; run hubsync verify on the mirror",
+        503,
+        f"The stored contents of {path} are damaged and wait for their repair; "
+        "on the mirror: hubsync verify --all --repair",
     )
 
 

@@ -1,8 +1,7 @@
 """Answering with a blob: conditions, ranges, headers."""
 
-import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -10,8 +9,8 @@ from aiohttp import web
 
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
-from hubsync.serve.errors import damaged
-from hubsync.serve.events import Event
+from hubsync.serve.damages import Damages
+from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.sendfile import Mover
 from hubsync.wire.ranges import (
@@ -23,8 +22,6 @@ from hubsync.wire.ranges import (
     range_applies,
 )
 
-log = logging.getLogger("hubsync.serve")
-
 INLINE_BYTES_MAX = 256 * 1024  # one read costs less than a thread
 _TEXT_SUFFIXES = (
     *(".json", ".md", ".txt", ".py", ".yaml", ".yml", ".jinja", ".csv", ".jsonl"),
@@ -35,12 +32,14 @@ _TEXT_SUFFIXES = (
 class FileSender:
     """Sends blobs of one store."""
 
-    def __init__(self, blobs: BlobStore, options: ServeOptions) -> None:
-        self._blobs = blobs
-        self._mover = Mover(options)
+    def __init__(
+        self, blobs: BlobStore, options: ServeOptions, damages: Damages
+    ) -> None:
+        self._blobs, self._damages = blobs, damages
+        self.mover = Mover(options)
 
     def close(self) -> None:
-        self._mover.close()
+        self.mover.close()
 
     async def send(
         self,
@@ -54,17 +53,8 @@ class FileSender:
         Raises:
             Problem: the blob is not there, or not as long as recorded.
         """
-        assert one.digest
         size = one.entry.size_bytes
-        try:
-            file = self._blobs.open(one.digest)
-        except BlobNotFoundError:
-            log.error(_event("recorded blob is missing", one))  # noqa: TRY400 - one line says it
-            raise damaged(one.entry.path) from None
-        with file:
-            if os.fstat(file.fileno()).st_size != size:
-                log.error(_event("recorded blob has another size", one))
-                raise damaged(one.entry.path)
+        with self.open(one) as file:
             common = {**file_headers(one.entry.path), **headers, "ETag": f'"{etag}"'}
             if matches_any(request.headers.get("If-None-Match"), etag):
                 return web.Response(status=304, headers=common)
@@ -72,34 +62,63 @@ class FileSender:
             if part is None:
                 return web.Response(status=status, headers=common)
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
-                body = os.pread(file.fileno(), part.size_bytes, part.start)
-                if len(body) != part.size_bytes:
-                    raise damaged(one.entry.path)
+                body = self._read(file, part, one)
                 return web.Response(status=status, headers=common, body=body)
             response = web.StreamResponse(status=status, headers=common)
             response.content_length = part.size_bytes
             await response.prepare(request)
             if request.method == "GET":
-                await self._body(request, response, file, part, one)
+                sending = self.mover.send(request, response, file.fileno(), part)
+                await self.sent(request, one, sending)
             return response
 
-    async def _body(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        file: BinaryIO,
-        part: ByteRange,
-        one: HeldEntry,
-    ) -> None:
+    def open(self, one: HeldEntry) -> BinaryIO:
+        """The blob of *one*, whose digest is not None, to be closed by the caller.
+
+        Raises:
+            Problem: it is not there, or not as long as recorded.
+        """
+        assert one.digest
         try:
-            await self._mover.send(request, response, file.fileno(), part)
+            file = self._blobs.open(one.digest)
+        except BlobNotFoundError:
+            raise self._damaged(one, "recorded blob is missing") from None
+        except OSError as error:
+            what = f"recorded blob cannot be opened: {error.strerror}"
+            raise self._damaged(one, what) from error
+        if os.fstat(file.fileno()).st_size != one.entry.size_bytes:
+            file.close()
+            raise self._damaged(one, "recorded blob has another size")
+        return file
+
+    def _read(self, file: BinaryIO, part: ByteRange, one: HeldEntry) -> bytes:
+        try:
+            body = os.pread(file.fileno(), part.size_bytes, part.start)
+        except OSError as error:
+            what = f"recorded blob cannot be read: {error.strerror}"
+            raise self._damaged(one, what) from error
+        if len(body) != part.size_bytes:
+            raise self._damaged(one, "recorded blob has another size")
+        return body
+
+    def _damaged(self, one: HeldEntry, what: str) -> Problem:
+        self._damages.report(one, what)
+        return damaged(one.entry.path)
+
+    async def sent(
+        self, request: web.Request, one: HeldEntry, sending: Awaitable[None]
+    ) -> None:
+        """Wait for the body, after the headers; what fails ends the connection."""
+        try:
+            await sending
         except BaseException as error:
             # More bytes were announced than sent: whatever came next on this
             # connection, an error page say, would be taken for the file's.
             if request.transport is not None:
                 request.transport.abort()
             if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-                log.exception(_event("recorded blob cannot be read", one))
+                what = f"recorded blob cannot be read: {error.strerror or error}"
+                self._damages.report(one, what)
                 raise ConnectionResetError("the file cannot be read") from error
             raise
 
@@ -141,12 +160,3 @@ def file_headers(path: str) -> dict[str, str]:
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
     }
-
-
-def _event(name: str, one: HeldEntry) -> Event:
-    return Event(
-        name,
-        digest=str(one.digest),
-        path=one.entry.path,
-        size_bytes=one.entry.size_bytes,
-    )

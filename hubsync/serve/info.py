@@ -8,6 +8,8 @@ from hubsync.serve.library import Library, hub_id
 from hubsync.serve.listing import Listed, Query
 from hubsync.wire.hf import emit_info
 
+FROM_WEIGHTS = frozenset({"safetensors", "gguf"})
+
 
 def info_of(
     library: Library,
@@ -19,6 +21,9 @@ def info_of(
 ) -> dict[str, object]:
     """The info object of one snapshot; blocks."""
     card = library.card(row, snapshot)
+    if expand is None or not FROM_WEIGHTS.isdisjoint(expand):
+        # What the hub counted wins: it has seen every file.
+        card = {**library.weights_of(row, snapshot).keys, **card}
     # Reading a whole tree to name none of its files would be a waste.
     lists = expand is None or "siblings" in expand
     entries = library.catalog.entries(snapshot) if lists else []

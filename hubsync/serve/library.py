@@ -2,19 +2,20 @@
 
 import asyncio
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Generic, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import may_be_short_commit
+from hubsync.model.snapshot import TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
 from hubsync.serve.cards import card_of
+from hubsync.serve.lru import Lru
 from hubsync.serve.tree import Tree
+from hubsync.serve.weights import Said, Weights
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,6 +23,7 @@ Page = tuple[bytes, str | None]  # JSON, and the cursor that leads on from it
 
 TREE_FILES_MAX = 200_000  # in all trees that are kept parsed (~100 MB)
 PAGE_OVERHEAD = 1024  # bytes that a kept page costs besides itself
+NOTHING_SAID = Said()
 MANY_FILES = 500  # more take longer to list than a thread takes to start
 
 
@@ -48,6 +50,8 @@ class Library:
         )
         self._trees: Lru[Tree] = Lru(TREE_FILES_MAX, len)
         self._cards: Lru[Mapping[str, object]] = Lru(1000, lambda _: 1)
+        self.weights = Weights(blobs)
+        self._said: Lru[Said] = Lru(1000, lambda _: 1)
 
     async def ask(
         self,
@@ -107,12 +111,19 @@ class Library:
             return self.catalog.resolve(row, revision.lower())
         return found
 
-    def tree(self, row: RepoRow, snapshot: SnapshotRow) -> Tree:
+    def tree(
+        self,
+        row: RepoRow,
+        snapshot: SnapshotRow,
+        concerns_xet: Callable[[TreeEntry], bool],
+    ) -> Tree:
         key = snapshot_key(row, snapshot)
         found = self._trees.get(key)
         if found is None:
-            found = Tree(self.catalog.entries(snapshot), snapshot.commit)
-            self._trees.put(key, found)
+            entries = self.catalog.entries(snapshot)
+            found = Tree(entries, snapshot.commit, concerns_xet)
+            if found.is_settled:
+                self._trees.put(key, found)
         return found
 
     def card(self, row: RepoRow, snapshot: SnapshotRow) -> Mapping[str, object]:
@@ -123,6 +134,23 @@ class Library:
             readme = None if row.card else self.catalog.entry(snapshot, "README.md")
             found = card_of(row.card, readme, self.blobs)
             self._cards.put(key, found)
+        return found
+
+    def known_weights(self, row: RepoRow, snapshot: SnapshotRow) -> Said | None:
+        """As `weights_of`, if it is known already: reads nothing."""
+        if row.repo.repo_type is not RepoType.MODEL:
+            return NOTHING_SAID
+        found = self._said.get((row.card_json, *snapshot_key(row, snapshot)))
+        return found if found and found.is_fresh else None
+
+    def weights_of(self, row: RepoRow, snapshot: SnapshotRow) -> Said:
+        """What the snapshot's held weights say, if the hub's card does not."""
+        found = self.known_weights(row, snapshot)
+        if found is None:
+            is_said = {"safetensors", "gguf"} & row.card.keys()
+            entries = () if is_said else self.catalog.entries(snapshot)
+            found = self.weights.of(entries) if entries else NOTHING_SAID
+            self._said.replace((row.card_json, *snapshot_key(row, snapshot)), found)
         return found
 
 
@@ -137,31 +165,3 @@ def snapshot_key(row: RepoRow, snapshot: SnapshotRow) -> tuple[Hashable, ...]:
 def hub_id(row: RepoRow) -> str:
     """The hub's id of the repo, or one of the same form made from its name."""
     return row.hub_id or hashlib.sha256(str(row.repo).encode()).hexdigest()[:24]
-
-
-class Lru(Generic[T]):
-    """Keeps what was used last, up to a total weight.  For any thread."""
-
-    def __init__(self, weight_max: int, weigh: Callable[[T], int]) -> None:
-        self._weight_max, self._weigh = weight_max, weigh
-        self._weight = 0
-        self._items: OrderedDict[tuple[Hashable, ...], T] = OrderedDict()
-        self._turn = threading.Lock()
-
-    def get(self, key: tuple[Hashable, ...]) -> T | None:
-        with self._turn:
-            if key in self._items:
-                self._items.move_to_end(key)
-            return self._items.get(key)
-
-    def put(self, key: tuple[Hashable, ...], value: T) -> None:
-        """Keep *value*, unless it alone would throw out most of the others."""
-        weight = self._weigh(value)
-        with self._turn:
-            if key in self._items or weight > self._weight_max // 4:
-                return
-            self._items[key] = value
-            self._weight += weight
-            while self._weight > self._weight_max:
-                _, dropped = self._items.popitem(last=False)
-                self._weight -= self._weigh(dropped)

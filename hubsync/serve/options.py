@@ -1,7 +1,7 @@
 """How to serve.  Each field is one key under ``[serve]``."""
 
-from dataclasses import dataclass
-from pathlib import Path
+import secrets
+from dataclasses import dataclass, field
 
 from hubsync.model.units import MIB
 
@@ -20,24 +20,11 @@ class ServeOptions:
     threads: int = 8  # for sendfile: a cold disk must not stall the loop
     json_cache_bytes: int = 64 * MIB  # answers about commits never change
     body_bytes_max: int = 4 * MIB  # of a request; only paths-info has one
-    unix_socket: Path | None = None  # listened on in place of host and port
-    workers: int = 1  # processes
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_self_signed: bool = False
-    trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-* are believed
-    accel: str = "off"  # a server in front sends the files: x-accel-redirect, …
-    accel_prefix: str = "/_blobs/"  # … where it finds the store's blobs
-    connections_max: int = 4096  # of one process
-    connections_per_client_max: int = 1024  # by address
-    access_log: bool = False
     on_missing: str = "refuse"  # on_demand, streamed
     allow: tuple[str, ...] = ("*",)  # of repos that may be asked of the upstream
     deny: tuple[str, ...] = ()
     refresh_after_s: float = 300.0  # a ref checked longer ago is checked again
     xet: str = "auto"  # off, always
     xet_above_bytes: int = 50_000_000_000  # auto: files that plain HTTP clients refuse
-    auth: str = "open"  # tokens, pass-through, proxy
-    auth_cache_s: float = 60.0  # how long an upstream's yes or no counts
-    auth_header: str = "X-Forwarded-User"  # who it is, as a trusted proxy says
-    audit_log: Path | None = None
+    # Signs what clients show again: all processes of a server have the same.
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -7,7 +7,9 @@ for a cold disk inside it: everybody else would wait along.
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
@@ -17,6 +19,7 @@ from hubsync.serve.options import ServeOptions
 from hubsync.wire.ranges import ByteRange
 
 T = TypeVar("T")
+Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
 
 
@@ -52,28 +55,39 @@ class Mover:
             raise ConnectionResetError("the client has left")
         if transport.get_extra_info("sslcontext") is not None:
             # sendfile would write plain text into the TLS stream
-            await self._copy(response, file, part)
+            await self.copy(response, partial(os.pread, file), part)
         else:
             await self._sendfile(transport, file, part)
 
-    async def _copy(
-        self, response: web.StreamResponse, file: int, part: ByteRange
+    async def copy(
+        self, response: web.StreamResponse, read: Read, part: ByteRange
     ) -> None:
+        """Send *part* of what *read* gives, block by block; raises as `send`."""
         loop = asyncio.get_running_loop()
         offset = part.start
         while offset < part.stop:
             length = min(MIB, part.stop - offset)
             block = await _finished(
-                loop.run_in_executor(self._pool, os.pread, file, length, offset)
+                loop.run_in_executor(self._pool, read, length, offset)
             )
             if not block:
                 raise FileTruncatedError(f"no byte at {offset}")
-            try:
-                async with asyncio.timeout(self._options.stall_s):
-                    await response.write(block)
-            except TimeoutError:
-                raise _stalled() from None
+            await self.write(response, block)
             offset += len(block)
+
+    async def write(
+        self, response: web.StreamResponse, block: bytes | bytearray
+    ) -> None:
+        """Send *block*, from memory.
+
+        Raises:
+            ConnectionError: the client has left, or takes no bytes any more.
+        """
+        try:
+            async with asyncio.timeout(self._options.stall_s):
+                await response.write(block)
+        except TimeoutError:
+            raise _stalled() from None
 
     async def _sendfile(
         self, transport: asyncio.Transport, file: int, part: ByteRange

@@ -16,7 +16,7 @@ from hubsync.serve.routing import parse_route, raw_path_of
 _READS = frozenset({"GET", "HEAD"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Family = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
-"""Answers all routes of one first segment; gets the raw path."""
+"""Answers all routes of one first segment, or one route; gets the raw path."""
 
 
 class Site:
@@ -54,7 +54,7 @@ class Site:
             return _preflight()
         raw_path = raw_path_of(request.raw_path)
         first = raw_path.removeprefix("/").partition("/")[0]
-        if family := self._families.get(first):
+        if family := self._families.get(first) or self._families.get(raw_path):
             return await family(request, raw_path)
         if request.method not in _READS:
             # The one question that is asked by POST, and nothing is written.

@@ -1,13 +1,13 @@
 """Listings of one snapshot: tree, paths-info, treesize."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from hubsync.model.digest import GitOid
-from hubsync.model.snapshot import Commit, HeldEntry
+from hubsync.model.snapshot import Commit, HeldEntry, TreeEntry
 from hubsync.serve.errors import bad_request
 from hubsync.wire.gitobjects import tree_oids
 from hubsync.wire.hf import emit_directory, emit_last_commit, emit_tree_entry
@@ -31,8 +31,17 @@ class TreeQuery:
 class Tree:
     """One snapshot's files and folders, in the Hub's order and form."""
 
-    def __init__(self, entries: Sequence[HeldEntry], commit: Commit) -> None:
+    def __init__(
+        self,
+        entries: Sequence[HeldEntry],
+        commit: Commit,
+        concerns_xet: Callable[[TreeEntry], bool],
+    ) -> None:
         self._commit = commit
+        xet = [one for one in entries if concerns_xet(one.entry)]
+        self._xet = {one.entry.path for one in xet if one.held}
+        # Else it says other things when more of it is held.
+        self.is_settled = all(one.held for one in xet)
         self._files = {one.entry.path: one.entry for one in entries}
         self._folders: dict[str, GitOid] = tree_oids(
             (entry.path, entry.git_oid) for entry in self._files.values()
@@ -86,7 +95,10 @@ class Tree:
             # Which commit changed the path last is not recorded: the snapshot's
             # own is what we can vouch for.
             return emit_tree_entry(
-                self._files[path], last_commit=self._commit, expand=expand
+                self._files[path],
+                last_commit=self._commit,
+                expand=expand,
+                xet=path in self._xet,
             )
         row = emit_directory(path, self._folders[path].hex)
         if expand:

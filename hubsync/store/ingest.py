@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from hubsync.model.digest import Descriptor
 from hubsync.model.errors import HubsyncError
@@ -87,6 +88,12 @@ class LocalIngest:
     def missing(self) -> list[Span]:
         with self._noting:
             return self._there.missing(self._want.size_bytes)
+
+    def reader(self) -> BinaryIO:
+        """As `Ingest.reader`."""
+        # Locked, so the name still stands for our file.
+        with self._file.use(), explained(self._path):
+            return self._path.open("rb", buffering=0)
 
     def resume(self) -> None:
         """Take up what an earlier ingest wrote, and have room for the rest.

@@ -17,17 +17,20 @@ class Selection:
     *include* and *exclude* are globs as ``huggingface_hub`` reads them
     (``allow_patterns``, ``ignore_patterns``): ``*`` also matches ``/``, and a
     pattern ending in ``/`` means everything below that folder.  *path* selects
-    exactly one file.
+    exactly one file, *paths* exactly those that the tree has of them.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     path: str | None = None
     skip_smudge: bool = False
+    paths: frozenset[str] | None = None
 
     def wants(self, path: str) -> bool:
         if self.path is not None:
             return path == self.path
+        if self.paths is not None:
+            return path in self.paths
         included = not self.include or _matches(path, self.include)
         return included and not _matches(path, self.exclude)
 

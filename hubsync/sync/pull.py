@@ -317,6 +317,10 @@ class Puller:
         publisher = Publisher(self.catalog, self.records, self.lock_views)
         return publisher.publish(record, lease, brought_in=lease is not None)
 
+    def lay_out(self, row: RepoRow, snapshot: SnapshotRow) -> Path | None:
+        """Show *snapshot* in the views as it is held now; blocks."""
+        return self._check_out(row, snapshot)
+
     def _check_out(
         self, row: RepoRow, snapshot: SnapshotRow, ref: RefName | None = None
     ) -> Path | None:

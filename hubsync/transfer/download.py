@@ -54,6 +54,7 @@ class Download:
         self._etag_host = ""  # who does: another host may call them otherwise
         self._asking = asyncio.Lock()  # one asks the way, the others wait
         self._arrived = asyncio.Event()
+        self._watch = fetch.watch
 
     async def run_to_end(self) -> Ingest | HeldBlob:
         """Fetch until the bytes are verified; the ingest is then to be published.
@@ -78,9 +79,13 @@ class Download:
             done = False
             try:
                 self._shown.arrived(self._there(ingest))
+                if self._watch:
+                    self._watch.begun(ingest)
                 await self._fill(ingest)
                 await self._verify(ingest)
                 self._shown.verified(self._want.size_bytes)
+                if self._watch:
+                    self._watch.verified()
                 done = True
             except BlobCorruptError as error:
                 self._shown.nothing()
@@ -189,6 +194,8 @@ class Download:
 
     async def _restart(self, ingest: Ingest, why: Exception) -> None:
         self._forget_the_way()
+        if self._watch:
+            self._watch.restarted()
         await self._run.disk(ingest.restart)
         self._shown.nothing()
         await self._patience.pause(RetryLaterError(f"{why}; starting over"), 0)
@@ -318,6 +325,8 @@ class Download:
     def _advanced(self, size_bytes: int) -> None:
         self._shown.arrived(self._shown.there + size_bytes)
         self._arrived.set()
+        if self._watch:
+            self._watch.advanced()
 
     def _there(self, ingest: Ingest) -> int:
         missing = sum(stop - start for start, stop in ingest.missing())

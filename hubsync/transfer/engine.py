@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from hubsync.model.errors import IntegrityError
+from hubsync.model.spans import Span
 from hubsync.ports.blobs import BlobStore, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
 from hubsync.ports.progress import Progress
@@ -20,8 +21,9 @@ from hubsync.transfer.download import Download, let_go
 from hubsync.transfer.fetch import Fetch, FetchReport, Publisher
 from hubsync.transfer.groups import Groups
 from hubsync.transfer.http import Courier, Session
-from hubsync.transfer.limiter import RateLimiter
+from hubsync.transfer.limiter import Gates, RateLimiter
 from hubsync.transfer.options import TransferOptions
+from hubsync.transfer.passing import pass_on
 from hubsync.transfer.run import Run, weightiest
 from hubsync.transfer.slots import Slots
 
@@ -49,6 +51,8 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._session = Session(self._options)
+        # What one run is told of a host's limits holds for the next one too.
+        self._budget = Gates(self._options, note=self._progress.note)
         self._disk_pool = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._hash_pool = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
         return self
@@ -78,7 +82,7 @@ class Engine:
         """
         connections = min(self._options.connections_max, self._files)
         run = Run(
-            courier=Courier(self._session, self._options, note=self._progress.note),
+            courier=self._courier(),
             blobs=self._blobs,
             options=replace(self._options, connections_max=connections),
             limiter=self._limiter,
@@ -121,6 +125,14 @@ class Engine:
         return FetchReport(
             run.bytes_fetched, run.courier.requests, run.retries, run.bytes_resumed
         )
+
+    def pass_on(self, item: Fetch, span: Span) -> AsyncGenerator[bytes, None]:
+        """As `passing.pass_on`: the bytes of *span*, of which nothing is kept."""
+        return pass_on(self._courier(), item, span, self._options)
+
+    def _courier(self) -> Courier:
+        note = self._progress.note
+        return Courier(self._session, self._options, self._budget, note=note)
 
 
 async def _fetch_watched(files: "_Files", run: Run) -> None:

@@ -4,12 +4,13 @@ A pull that finds nothing to fetch needs these names and not the engine, whose
 import takes longer than such a pull.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hubsync.model.digest import Descriptor
 from hubsync.model.snapshot import TreeEntry
+from hubsync.model.spans import Span
 from hubsync.ports.blobs import HeldBlob, Ingest
 from hubsync.ports.hub import Source
 
@@ -18,6 +19,22 @@ Publisher = Callable[[Sequence[Ingest | HeldBlob]], None]
 
 A `HeldBlob` among them is in the store already, put there by somebody else.
 """
+
+
+class Watch(Protocol):
+    """Who reads along while a blob is fetched.  Called in the engine's loop."""
+
+    def begun(self, ingest: Ingest) -> None:
+        """What has come is in *ingest*, and more will; also after a start from 0."""
+
+    def advanced(self) -> None:
+        """More is there."""
+
+    def restarted(self) -> None:
+        """What was there is dropped: it comes again, and may be other bytes."""
+
+    def verified(self) -> None:
+        """All is there, and what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,7 @@ class Fetch:
     repo: str  # for messages
     entry: TreeEntry
     locate: Callable[[TreeEntry], Source]
+    watch: Watch | None = None
 
     @property
     def path(self) -> str:
@@ -65,3 +83,10 @@ class Fetcher(Protocol):
         self, items: Sequence[Fetch], publish: Publisher
     ) -> FetchReport:
         """Fetch *items*; *publish* gets groups of what is verified, in a thread."""
+
+
+class Passer(Fetcher, Protocol):
+    """Also gives blobs away without keeping them."""
+
+    def pass_on(self, item: Fetch, span: Span) -> AsyncGenerator[bytes, None]:
+        """The bytes of *span* of *item*, of which nothing is kept."""

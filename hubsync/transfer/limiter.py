@@ -79,6 +79,7 @@ class Gates:
                     f"{host} limits the rate of requests for another {wait:.0f} s",
                     hint="Try again later, or log in with `hf auth login`: accounts "
                     "have higher limits.",
+                    retry_after_s=wait,
                 )
             await asyncio.sleep(wait + self._jitter_s())
 

@@ -55,7 +55,7 @@ class Spliced(Taken):
         # asyncio lets nobody else wait for the descriptor that it waits for.
         self._socket = socket.socket(fileno=os.dup(ours.fileno()))
         self._is_listening = False
-        self._ask_for(_WORTH_BYTES)
+        self._is_flowing = False  # the first bytes, somebody may wait for
 
     async def wait(self) -> bool:
         """Whether something was not consumed, or all has come and was.
@@ -116,8 +116,9 @@ class Spliced(Taken):
             self._deafen()
             self._ask_for(1)
             self._give_back(is_good=not self._is_more_to_come())
-        elif self._left_bytes < _WORTH_BYTES:
-            self._ask_for(self._left_bytes)
+        elif not self._is_flowing or self._left_bytes < _WORTH_BYTES:
+            self._is_flowing = True
+            self._ask_for(min(self._left_bytes, _WORTH_BYTES))
 
     def _ask_for(self, least_bytes: int) -> None:
         """Be woken when so many bytes are there, or the end is."""

@@ -1,8 +1,8 @@
 """The Hugging Face Hub's JSON, both directions.
 
 What `emit_*` writes has the Hub's own key order: with compact separators it is
-the recorded bodies byte for byte.  Xet is never mentioned (``xetHash`` and the
-like): a client that sees it would go to the Hub's own store, past the mirror.
+the recorded bodies byte for byte.  Xet is mentioned (``xetHash``) only on demand:
+a client that sees it does not come back to plain HTTP.
 """
 
 import re
@@ -28,6 +28,7 @@ from hubsync.wire.hf_fields import (
 )
 from hubsync.wire.hf_info import emit_info, parse_info
 from hubsync.wire.lfs import emit_pointer
+from hubsync.wire.xet import is_xet_hash
 
 __all__ = [
     "RateLimit",
@@ -74,11 +75,18 @@ def parse_tree_entry(obj: object) -> TreeEntry | None:
     digest = read_sha256(lfs.get("oid"), f"lfs.oid of {path!r}")
     if read_size(lfs.get("size"), f"lfs.size of {path!r}") != size:
         raise WireError(f"lfs.size of {path!r}", f"is not its size, {size}")
-    return TreeEntry(path, size, oid, digest)
+    xet_hash = entry.get("xetHash")
+    if not is_xet_hash(xet_hash):  # not worth refusing a tree for
+        return TreeEntry(path, size, oid, digest)
+    return TreeEntry(path, size, oid, digest, str(xet_hash))
 
 
 def emit_tree_entry(
-    entry: TreeEntry, *, last_commit: Commit | None = None, expand: bool = False
+    entry: TreeEntry,
+    *,
+    last_commit: Commit | None = None,
+    expand: bool = False,
+    xet: bool = False,
 ) -> dict[str, object]:
     found: dict[str, object] = {
         "type": "file",
@@ -91,6 +99,8 @@ def emit_tree_entry(
             "size": entry.size_bytes,
             "pointerSize": len(emit_pointer(entry.lfs, entry.size_bytes)),
         }
+    if xet and entry.xet_hash:
+        found["xetHash"] = entry.xet_hash
     found["path"] = entry.path
     if expand and last_commit:
         found["lastCommit"] = emit_last_commit(last_commit)

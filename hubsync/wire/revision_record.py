@@ -4,7 +4,11 @@
 
     {"format": 1, "upstream": …, "repo_type": …, "name": …, "hub_id": …,
      "commit": {…}, "recorded_at": "2026-01-02T03:04:05+00:00",
-     "entries": [[path, size, git_oid, lfs | null, sha256 | null], …]}
+     "entries": [[path, size, git_oid, lfs | null, sha256 | null], …],
+     "xet_hashes": [xet_hash | null, …]}
+
+The last is there if any is known: one for each LFS file, in their order.  It is
+not among the entries, so that older releases can read these.
 """
 
 import gzip
@@ -23,6 +27,7 @@ from hubsync.model.record import RecordDamagedError, RepoRecord, RevisionRecord
 from hubsync.model.repo import RepoId, RepoType, check_name
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, HeldEntry, TreeEntry
+from hubsync.wire.xet import is_xet_hash
 
 FORMAT = 1
 _GZIP = 31  # zlib's word for gzip's format
@@ -62,18 +67,36 @@ def emit_revision(record: RevisionRecord) -> bytes:
     head, between, tail = text.partition(b'"entries":[')
     packed = zlib.compressobj(6, wbits=_GZIP)
     out = [packed.compress(head + between)]
-    out += map(packed.compress, _emit_entries(record.entries))
-    return b"".join([*out, packed.compress(tail), packed.flush()])
+    xet_hashes: list[str | None] = []
+    out += map(packed.compress, _emit_entries(record.entries, xet_hashes))
+    out.append(packed.compress(tail[:-1]))
+    out += map(packed.compress, _emit_xet_hashes(xet_hashes))
+    return b"".join([*out, packed.compress(b"}"), packed.flush()])
 
 
-def _emit_entries(entries: Iterable[HeldEntry]) -> Iterator[bytes]:
-    """A list's items as JSON, some at a time, for there may be very many."""
+def _emit_xet_hashes(xet_hashes: Sequence[str | None]) -> Iterator[bytes]:
+    if any(xet_hashes):
+        before = b',"xet_hashes":['  # the last key, as sorted
+        for some in batched(xet_hashes):
+            yield before + _dump(some)[1:-1]
+            before = b","
+        yield b"]"
+
+
+def _emit_entries(
+    entries: Iterable[HeldEntry], xet_hashes: list[str | None]
+) -> Iterator[bytes]:
+    """A list's items as JSON, some at a time, for there may be very many.
+
+    They are read once: what else is to be written of them is put into *xet_hashes*.
+    """
     comma, last = b"", ""
     for some in batched(entries):
         paths = [last, *(one.entry.path for one in some)]
         assert paths == sorted(paths), "a record's entries are ordered"
         last = paths[-1]
         yield comma + _dump([_entry(one) for one in some])[1:-1]
+        xet_hashes += (one.entry.xet_hash for one in some if one.entry.lfs)
         comma = b","
 
 
@@ -98,7 +121,7 @@ def parse_revision(data: bytes, where: str) -> RevisionRecord:
                 committed_at=_read_time(commit["committed_at"]),
             ),
             recorded_at=_require_time(value["recorded_at"]),
-            entries=_read_entries(value["entries"]),
+            entries=_read_entries(value["entries"], value.get("xet_hashes")),
         )
     except _NOT_OURS as error:
         raise _damaged(where, error) from error
@@ -175,18 +198,38 @@ def _entry(one: HeldEntry) -> list[object]:
     return [entry.path, entry.size_bytes, entry.git_oid.hex, lfs, sha256]
 
 
-def _read_entries(rows: Sequence[Sequence[Any]]) -> tuple[HeldEntry, ...]:
+def _read_entries(
+    rows: Sequence[Sequence[Any]], xet_hashes: Sequence[str | None] | None
+) -> tuple[HeldEntry, ...]:
     for row in rows:
         if not _PLAIN_PATH.fullmatch(row[0]):
             check_path(row[0])
-    return tuple(_read_entry(*row) for row in rows)
+    if xet_hashes is None:
+        return tuple(_read_entry(*row) for row in rows)
+    lfs_files = sum(row[3] is not None for row in rows)
+    if len(xet_hashes) != lfs_files or not all(
+        one is None or is_xet_hash(one) for one in xet_hashes
+    ):
+        message = "its xet hashes are not those of its files"
+        raise ValueError(message)
+    left = iter(xet_hashes)
+    return tuple(
+        _read_entry(*row, xet_hash=None if row[3] is None else next(left))
+        for row in rows
+    )
 
 
 def _read_entry(
-    path: str, size_bytes: int, git_oid: str, lfs: str | None, sha256: str | None
+    path: str,
+    size_bytes: int,
+    git_oid: str,
+    lfs: str | None,
+    sha256: str | None,
+    *,
+    xet_hash: str | None = None,
 ) -> HeldEntry:
     digest = Digest(lfs) if lfs else None
-    entry = TreeEntry(path, int(size_bytes), GitOid(git_oid), digest)
+    entry = TreeEntry(path, int(size_bytes), GitOid(git_oid), digest, xet_hash)
     return HeldEntry(entry, digest or (Digest(sha256) if sha256 else None))
 
 

@@ -70,6 +70,9 @@ class TestHub(HubState):
         return self
 
     def stop(self) -> None:
+        """Stop, if it has not been before."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)
         self.world.close()

@@ -2,14 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from hubsync.catalog import trees
 from hubsync.catalog.catalog import Catalog, SnapshotRow
 from hubsync.catalog.tables import blobs, file_spans
+from hubsync.model.digest import Digest
 from hubsync.model.errors import IntegrityError
 from hubsync.model.snapshot import SnapshotState, TreeEntry
 from tests.unit.catalog.making import held, lfs, plain, publish, repo
@@ -187,3 +190,65 @@ def test_a_lie_about_bytes_nobody_holds_blocks_no_honest_repo(
     )
     snapshot = publish(catalog, 1, [honest]).snapshot
     assert recorded(catalog, snapshot) == [honest]
+
+
+def known_by(entry: TreeEntry, xet_hash: str) -> TreeEntry:
+    return replace(entry, xet_hash=xet_hash)
+
+
+X, Y = "1" * 64, "2" * 64
+
+
+def test_a_file_is_found_by_its_xet_hash_and_by_its_digest(catalog: Catalog) -> None:
+    one = known_by(lfs("w", b"w"), X)
+    made = publish(catalog, 1, [one, lfs("v", b"v"), plain("p", b"p")])
+    assert [got.entry.path for got in catalog.having(made.snapshot, X)] == ["w"]
+    digest = Digest.of(b"v").hex
+    assert [got.entry.path for got in catalog.having(made.snapshot, digest)] == ["v"]
+    assert catalog.having(made.snapshot, Y) == []
+    assert catalog.having(made.snapshot, Digest.of(b"p").hex) == []
+    got = catalog.entry(made.snapshot, "w")
+    assert got is not None
+    assert got.entry.xet_hash == X
+
+
+def test_what_one_hub_says_of_a_blob_does_not_count_in_another_repo(
+    catalog: Catalog,
+) -> None:
+    publish(catalog, 1, [known_by(lfs("w", b"w"), X)], of=repo("e/vil"))
+    made = publish(catalog, 2, [lfs("w", b"w")])
+    assert catalog.having(made.snapshot, X) == []
+
+
+def test_a_file_is_found_in_the_commits_that_have_it_only(catalog: Catalog) -> None:
+    first = publish(catalog, 1, [known_by(lfs("w", b"1"), X)])
+    second = publish(catalog, 2, [known_by(lfs("w", b"2"), Y)])
+    assert len(catalog.having(first.snapshot, X)) == 1
+    assert catalog.having(first.snapshot, Y) == []
+    assert catalog.having(second.snapshot, X) == []
+
+
+def test_a_xet_hash_that_is_told_later_is_filled_in(catalog: Catalog) -> None:
+    """What was pulled before hashes were kept gets them with the next commit."""
+    first = publish(catalog, 1, [lfs("w", b"w"), lfs("v", b"v")])
+    publish(catalog, 2, [known_by(lfs("w", b"w"), X), known_by(lfs("v", b"2"), Y)])
+    assert [got.entry.path for got in catalog.having(first.snapshot, X)] == ["w"]
+    assert catalog.having(first.snapshot, Y) == []
+    # No word is no news, and the first word stays.
+    third = publish(catalog, 3, [known_by(lfs("w", b"w"), Y), lfs("v", b"2")])
+    assert [got.entry.path for got in catalog.having(third.snapshot, X)] == ["w"]
+    assert [got.entry.path for got in catalog.having(third.snapshot, Y)] == ["v"]
+
+
+def test_looking_a_hash_up_reads_no_tree(catalog: Catalog) -> None:
+    if not catalog.is_sqlite:
+        pytest.skip("PostgreSQL plans by statistics")
+    statements = {
+        trees._BY_XET_HASH: (1, X, X),
+        trees._BY_BLOB: (1, f"sha256:{X}"),
+    }
+    for statement, values in statements.items():
+        plan = catalog._session.rows(f"EXPLAIN QUERY PLAN {statement}", *values)
+        (step,) = [row[-1] for row in plan if row[-1].startswith("SEARCH s ")]
+        assert "repo_id=? AND path=?" in step or "blob_id=? AND repo_id=?" in step
+        assert not [row[-1] for row in plan if row[-1].startswith("SCAN")]

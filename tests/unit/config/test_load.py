@@ -89,7 +89,7 @@ def test_an_unknown_key_names_file_line_and_the_nearest_known_one(
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
     said = refusal(tmp_path, "[serve]\nzzz = 1\n")
-    assert "known here: host, port, unix_socket, base_url" in said
+    assert "known here: host, port, base_url" in said
 
 
 def test_a_secret_does_not_belong_into_the_file(tmp_path: Path) -> None:

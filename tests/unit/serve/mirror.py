@@ -43,12 +43,14 @@ class File:
     data: bytes
     lfs: bool = False
     held: bool = True
+    xet_hash: str | None = None
 
 
 class Mirror:
     """Store and catalog in a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.blobs = LocalBlobs(StoreRoot.open(folder, create=True))
         self.catalog = Catalog.open(sqlite_url(folder / "catalog.db"))
 
@@ -92,7 +94,7 @@ class Mirror:
         size, digest = len(file.data), Digest.of(file.data)
         git_oid = GitOid.of_blob(file.data)
         entry = (
-            TreeEntry(path, size, pointer_oid(digest, size), digest)
+            TreeEntry(path, size, pointer_oid(digest, size), digest, file.xet_hash)
             if file.lfs
             else TreeEntry(path, size, git_oid)
         )

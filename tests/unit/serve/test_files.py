@@ -248,7 +248,7 @@ def test_a_lost_blob_is_an_error_not_an_absence(own_mirror: Mirror) -> None:
     with serving(own_mirror) as live:
         for method in ("GET", "HEAD"):
             answer = live.ask("/a/b/resolve/main/f.txt", method)
-            assert (answer.status, answer.code) == (500, None)
+            assert (answer.status, answer.code) == (503, None)
         assert any("is missing" in str(one.msg) for one in live.log)
 
 
@@ -260,7 +260,7 @@ def test_a_blob_of_another_size_is_not_served(own_mirror: Mirror, size: int) -> 
     path.write_bytes(b"c" * size)
     with serving(own_mirror) as live:
         answer = live.get("/a/b/resolve/main/f.txt")
-        assert answer.status == 500
+        assert answer.status == 503
         assert b"ccc" not in answer.body
         assert any("another size" in str(one.msg) for one in live.log)
 

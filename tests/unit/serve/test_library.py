@@ -5,7 +5,7 @@ import pytest
 from hubsync.catalog.catalog import Catalog
 from hubsync.model.repo import RepoType
 from hubsync.serve.errors import Problem
-from hubsync.serve.library import Lru
+from hubsync.serve.lru import Lru
 from hubsync.serve.routing import parse_route
 from tests.unit.serve.mirror import File, Mirror, oid, serving
 

@@ -224,13 +224,19 @@ class TestRecordings:
         assert emitted == obj
 
     @pytest.mark.parametrize("name", ["models.tree", "models.paths-info"])
-    def test_tree_is_written_byte_for_byte_without_xet(self, name: str) -> None:
+    @pytest.mark.parametrize("xet", [False, True])
+    def test_tree_is_written_byte_for_byte_and_tells_of_xet_on_demand(
+        self,
+        name: str,
+        xet: bool,
+    ) -> None:
         obj = recorded(name)["json"]
         assert isinstance(obj, list)
         emitted = []
         for one in obj:
             entry = hf.parse_tree_entry(one)
-            one.pop("xetHash", None)
+            if not xet:
+                one.pop("xetHash", None)
             one.pop("securityFileStatus", None)
             if entry is None:
                 emitted.append(hf.emit_directory(one["path"], one["oid"]))
@@ -240,7 +246,9 @@ class TestRecordings:
                 last["id"], last["title"], committed_at=hf.parse_time(last["date"])
             )
             emitted.append(
-                hf.emit_tree_entry(entry, last_commit=commit, expand=bool(last))
+                hf.emit_tree_entry(
+                    entry, last_commit=commit, expand=bool(last), xet=xet
+                )
             )
         assert compact(emitted) == compact(obj)
 
@@ -452,3 +460,15 @@ def test_a_repo_without_an_owner_or_a_hub() -> None:
 
 def test_a_commit_without_a_date_is_given_one() -> None:
     assert hf.emit_commit(Commit("0" * 40))["date"] == "1970-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("text", [None, "", 5, "a" * 63, "A" * 64, ["a" * 64]])
+def test_an_odd_xet_hash_is_no_reason_to_refuse_a_tree(text: object) -> None:
+    lfs = {"oid": "b" * 64, "size": 1, "pointerSize": 130}
+    row = {"type": "file", "path": "w", "size": 1, "oid": "c" * 40, "lfs": lfs}
+    entry = hf.parse_tree_entry({**row, "xetHash": text})
+    assert entry is not None
+    assert entry.xet_hash is None
+    entry = hf.parse_tree_entry({**row, "xetHash": "a" * 64})
+    assert entry is not None
+    assert entry.xet_hash == "a" * 64

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -50,7 +51,8 @@ def held_entries(draw: st.DrawFn, path: str) -> HeldEntry:
     git_oid = GitOid(draw(OIDS))
     if draw(st.booleans()):
         digest = draw(DIGESTS)
-        return HeldEntry(TreeEntry(path, size, git_oid, digest), digest)
+        xet_hash = draw(st.none() | DIGESTS.map(lambda one: one.hex))
+        return HeldEntry(TreeEntry(path, size, git_oid, digest, xet_hash), digest)
     return HeldEntry(TreeEntry(path, size, git_oid), draw(st.none() | DIGESTS))
 
 
@@ -147,6 +149,8 @@ def revision(**changes: Any) -> bytes:
         {"entries": [["a", 1, "b" * 39, None, None]]},
         {"entries": [["a", 1]]},
         {"entries": None},
+        {"xet_hashes": ["a" * 64]},
+        {"xet_hashes": 5},
         {"commit": {}},
     ],
 )
@@ -154,3 +158,52 @@ def test_a_record_that_says_what_none_may_is_refused(changes: dict[str, Any]) ->
     assert parse_revision(revision(), "here").commit.oid == "a" * 40
     with pytest.raises(RecordDamagedError):
         parse_revision(revision(**changes), "here")
+
+
+XET = ("a" * 64, None, "c" * 64)
+
+
+def with_xet(hashes: Sequence[str | None]) -> RevisionRecord:
+    entries = [
+        HeldEntry(TreeEntry(f"{i}.bin", 1, GitOid("b" * 40), digest, xet), digest)
+        for i, xet in enumerate(hashes)
+        for digest in [Digest(f"{i:064}")]
+    ]
+    plain = HeldEntry(TreeEntry("1.txt", 1, GitOid("b" * 40)), None)
+    return RevisionRecord(
+        RepoId("huggingface", RepoType.MODEL, "org/name"),
+        "id",
+        Commit("a" * 40),
+        datetime(2026, 1, 2, tzinfo=UTC),
+        tuple(sorted([*entries, plain], key=lambda one: one.entry.path)),
+    )
+
+
+def test_xet_hashes_come_back_with_the_files_they_are_of() -> None:
+    got = parse_revision(emit_revision(with_xet(XET)), "here")
+    # Equality of entries leaves them out.
+    hashes = {one.entry.path: one.entry.xet_hash for one in got.entries}
+    assert hashes == {
+        "0.bin": XET[0],
+        "1.bin": None,
+        "1.txt": None,
+        "2.bin": XET[2],
+    }
+
+
+def test_without_xet_hashes_a_record_has_the_bytes_that_it_always_had() -> None:
+    value = json.loads(gzip.decompress(emit_revision(with_xet([None, None]))))
+    assert "xet_hashes" not in value
+    with_some = json.loads(gzip.decompress(emit_revision(with_xet(["a" * 64, None]))))
+    assert with_some.pop("xet_hashes") == ["a" * 64, None]
+    assert with_some == value
+
+
+@pytest.mark.parametrize(
+    "hashes", [[], [*XET, None], [*XET[:2], "A" * 64], [*XET[:2], 5], ["x"] * 3]
+)
+def test_xet_hashes_that_are_not_its_files_are_refused(hashes: list[Any]) -> None:
+    value = json.loads(gzip.decompress(emit_revision(with_xet(XET))))
+    data = gzip.compress(json.dumps({**value, "xet_hashes": hashes}).encode())
+    with pytest.raises(RecordDamagedError):
+        parse_revision(data, "here")

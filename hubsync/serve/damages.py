@@ -1,0 +1,66 @@
+"""Files that cannot be sent as they are recorded."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from hubsync.model.digest import Digest
+from hubsync.model.snapshot import HeldEntry
+from hubsync.ports.blobs import HeldBlob
+from hubsync.serve.events import Event
+
+log = logging.getLogger("hubsync.serve")
+
+Recheck = Callable[[HeldBlob], None]
+"""Read a blob again and take it out of sight if it is damaged; blocks."""
+
+
+class Damages:
+    """Has what was found damaged read again, one blob at a time.
+
+    What is damaged indeed is written down as such, and waits for its repair:
+    `hubsync verify --repair`, or the next request where missing files are fetched.
+    """
+
+    def __init__(self, recheck: Recheck | None) -> None:
+        self._recheck = recheck  # None: nothing can be written here
+        self._known: set[Digest] = set()
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def report(self, one: HeldEntry, what: str) -> None:
+        """The blob of *one* is not what is recorded of it: *what* it is."""
+        assert one.digest
+        log.error(
+            Event(
+                what,
+                digest=str(one.digest),
+                path=one.entry.path,
+                size_bytes=one.entry.size_bytes,
+            )
+        )
+        if self._recheck is None or one.digest in self._known:
+            return
+        self._known.add(one.digest)
+        git_oid = None if one.entry.is_lfs else one.entry.git_oid
+        blob = HeldBlob(one.digest, one.entry.size_bytes, git_oid)
+        task = asyncio.create_task(self._look(blob, self._recheck))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, blob: HeldBlob, recheck: Recheck) -> None:
+        try:
+            async with self._turn:
+                await asyncio.to_thread(recheck, blob)
+        except Exception:
+            # Nobody waits for it: the client has its answer, and the next one
+            # who meets the damage reports it again.
+            log.exception(
+                Event("cannot look at a damaged blob", digest=str(blob.digest))
+            )
+        finally:
+            self._known.discard(blob.digest)
+
+    async def close(self) -> None:
+        """Wait for the one that is being looked at: it is not half written down."""
+        await asyncio.gather(*self._tasks)
