@@ -15,6 +15,8 @@ from hubsync import __version__
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.errors import Problem, unavailable
 from hubsync.serve.events import Event
+from hubsync.serve.proxies import CALLER
+from hubsync.serve.redact import redacted
 
 log = logging.getLogger("hubsync.serve")
 
@@ -29,31 +31,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Request id, log line, and the one place where an unexpected error ends."""
-    started = time.monotonic()
-    request_id.set(uuid.uuid4().hex)
-    status = CLIENT_CLOSED_REQUEST  # until there is an answer
-    try:
-        response = await _answer(request, handler)
-        status = response.status
-    finally:
-        if log.isEnabledFor(logging.INFO):
-            _log_request(request, status, time.monotonic() - started)
-    return response
-
-
-def _log_request(request: web.Request, status: int, elapsed_s: float) -> None:
-    log.info(
-        Event(
-            "client left" if status == CLIENT_CLOSED_REQUEST else "request answered",
-            method=request.method,
-            target=request.raw_path[:500],
-            status=status,
-            elapsed_ms=round(elapsed_s * 1000, 1),
-            client=request.remote,
-            request_id=request_id.get(),
-        )
-    )
+    """Request id, and the one place where an unexpected error ends."""
+    caller = request.get(CALLER)
+    request_id.set((caller and caller.request_id) or uuid.uuid4().hex)
+    return await _answer(request, handler)
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -101,7 +82,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, HttpProcessingError):
         return True
-    record.msg = Event("request refused", reason=str(error)[:200])
+    record.msg = Event("request refused", reason=redacted(str(error))[:200])
     record.args, record.exc_info = None, None
     record.levelno, record.levelname = logging.INFO, "INFO"
     return log.isEnabledFor(logging.INFO)

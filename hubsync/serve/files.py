@@ -9,6 +9,7 @@ from aiohttp import web
 
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
+from hubsync.serve.accel import Accel
 from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
@@ -33,9 +34,14 @@ class FileSender:
     """Sends blobs of one store."""
 
     def __init__(
-        self, blobs: BlobStore, options: ServeOptions, damages: Damages
+        self,
+        blobs: BlobStore,
+        options: ServeOptions,
+        damages: Damages,
+        accel: Accel | None = None,
     ) -> None:
         self._blobs, self._damages = blobs, damages
+        self._accel = accel or Accel(ServeOptions(), None)
         self.mover = Mover(options)
 
     def close(self) -> None:
@@ -64,6 +70,12 @@ class FileSender:
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
                 body = self._read(file, part, one)
                 return web.Response(status=status, headers=common, body=body)
+            if request.method == "GET" and one.digest:
+                elsewhere = self._accel.headers(request, one.digest)
+                if elsewhere is not None:
+                    # Whoever sends the file sees to the range as well.
+                    common.pop("Content-Range", None)
+                    return web.Response(headers={**common, **elsewhere})
             response = web.StreamResponse(status=status, headers=common)
             response.content_length = part.size_bytes
             await response.prepare(request)

@@ -5,8 +5,9 @@ whoever is asked adds the boards up.  The labels of a family are known beforehan
 a client cannot make new ones, and to count is to add to a number in an array.
 """
 
+import os
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -98,7 +99,8 @@ def _offsets() -> Iterator[tuple[Family, int]]:
 
 
 _OFFSETS = dict(_offsets())
-_LENGTH = sum(len(family.places) * family.width for family in FAMILIES)
+_PID = sum(len(family.places) * family.width for family in FAMILIES)
+_LENGTH = _PID + 1  # the last is whose board it is
 Boards = Sequence[Any]  # of shared arrays of doubles, one a process
 
 
@@ -124,6 +126,8 @@ class Metrics:
         for family in (one for one in FAMILIES if one.kind == "gauge"):
             for at in family.places.values():
                 self._own[_OFFSETS[family] + at] = 0.0
+
+        self._own[_PID] = os.getpid()
 
     def began(self) -> None:
         """A request has come."""
@@ -153,6 +157,13 @@ class Metrics:
     def refused(self, limit: str) -> None:
         self.add(REFUSED, limit)
 
+    def processes(self) -> Mapping[str, int]:
+        """Our processes that have counted so far, by what to call them."""
+        last = len(self._boards) - 1
+        names = [*map(str, range(last)), "parent" if last else "0"]
+        pids = (int(board[_PID]) for board in self._boards)
+        return {name: pid for name, pid in zip(names, pids, strict=True) if pid}
+
     def add(self, family: Family, *labels: str, count: float = 1) -> None:
         """Add to one of *family*'s numbers; *labels* are values that it has."""
         assert family.kind != "histogram", family.name
@@ -174,6 +185,6 @@ class Metrics:
                 yield labels, found
 
 
-def _plain(board: Any) -> memoryview:
+def _plain(board: Any) -> "memoryview[float]":
     """A view whose numbers are Python's: ctypes' own are slower to add to."""
     return memoryview(board).cast("B").cast("d")

@@ -13,14 +13,13 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from hubsync.model.errors import UsageError
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.trust import parse_networks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=;/+-]{1,128}")
-_HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+")
 
 
@@ -45,7 +44,7 @@ class Proxies:
     """
 
     def __init__(self, options: ServeOptions) -> None:
-        self._networks = [_network(text) for text in options.trusted_proxies]
+        self._networks = parse_networks(options.trusted_proxies)
         self._all_are_local = options.unix_socket is not None
         self.trusts = lru_cache(4096)(self._trusts)
 
@@ -68,7 +67,7 @@ class Proxies:
         return Caller(
             client=self._client(peer, said),
             scheme=scheme if scheme in ("http", "https") else None,
-            host=host if _HOST.fullmatch(host) else None,
+            host=host if HOST.fullmatch(host) else None,
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
         )
 
@@ -94,16 +93,6 @@ def client_of(request: web.Request) -> str:
 def from_trusted_proxy(request: web.Request) -> bool:
     """Whether what the request's headers say of the client may be believed."""
     return CALLER in request
-
-
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise UsageError(
-            f"serve.trusted_proxies: {text!r} is neither an address nor a network",
-            hint="Such as 127.0.0.1, 10.0.0.0/8, ::1 or fd00::/8.",
-        ) from None
 
 
 def _address(text: str) -> Address | None:

@@ -10,10 +10,13 @@ import string
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from aiohttp import web
+
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
 from hubsync.serve.errors import Problem, no_route
 
+ROUTE = web.RequestKey("route", str)  # what the metrics call it
 VERBS = (
     "revision",
     "tree",

@@ -5,8 +5,11 @@ send a whole range in one system call as long as the client keeps up, and wait
 for a cold disk inside it: everybody else would wait along.
 """
 
+import array
 import asyncio
+import fcntl
 import os
+import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,11 +19,14 @@ from aiohttp import web
 
 from hubsync.model.units import MIB
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange
 
 T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
+BLOCK_BYTES_MIN = 64 * 1024
+BLOCK_S = 0.1
 
 
 class FileTruncatedError(OSError):
@@ -64,16 +70,23 @@ class Mover:
     ) -> None:
         """Send *part* of what *read* gives, block by block; raises as `send`."""
         loop = asyncio.get_running_loop()
-        offset = part.start
+        offset, size = part.start, BLOCK_BYTES_MIN
         while offset < part.stop:
-            length = min(MIB, part.stop - offset)
+            length = min(size, part.stop - offset)
             block = await _finished(
                 loop.run_in_executor(self._pool, read, length, offset)
             )
             if not block:
                 raise FileTruncatedError(f"no byte at {offset}")
+            started = loop.time()
             await self.write(response, block)
             offset += len(block)
+            # What a client has not taken yet waits in our memory: large blocks are
+            # for those who take them at once.
+            if loop.time() - started < BLOCK_S:
+                size = min(MIB, 2 * size)
+            else:
+                size = max(BLOCK_BYTES_MIN, size // 2)
 
     async def write(
         self, response: web.StreamResponse, block: bytes | bytearray
@@ -88,6 +101,7 @@ class Mover:
                 await response.write(block)
         except TimeoutError:
             raise _stalled() from None
+        count(len(block))
 
     async def _sendfile(
         self, transport: asyncio.Transport, file: int, part: ByteRange
@@ -103,9 +117,11 @@ class Mover:
                 if transport.is_closing():
                     raise ConnectionResetError("the client has left")
                 end = min(part.stop, offset + self._options.burst_bytes)
+                before = offset
                 offset, full = await _finished(
                     loop.run_in_executor(self._pool, _burst, out, file, offset, end)
                 )
+                count(offset - before)
                 if full:
                     await self._writable(out)
         finally:
@@ -124,18 +140,43 @@ class Mover:
             await asyncio.sleep(POLL_S)
 
     async def _writable(self, out: int) -> None:
+        """Wait for room in the socket of a client that takes what it is sent.
+
+        The kernel tells when a third of its buffer is free.  With a slow client
+        that takes longer than `stall_s`, so whoever has taken some may go on.
+        """
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
         # asyncio allows no second watcher of the transport's own number, but
         # does of this one.
         loop.add_writer(out, ready.set)
+        wait_s = self._options.stall_s
+        enough = self._options.rate_bytes_per_s_min * wait_s
         try:
-            async with asyncio.timeout(self._options.stall_s):
-                await ready.wait()
-        except TimeoutError:
-            raise _stalled() from None
+            queued = _queued_bytes(out)
+            while not await _is_set(ready, wait_s):
+                left = _queued_bytes(out)
+                if queued - left < enough:
+                    raise _stalled()
+                queued = left
         finally:
             loop.remove_writer(out)
+
+
+async def _is_set(event: asyncio.Event, wait_s: float) -> bool:
+    try:
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _queued_bytes(out: int) -> int:
+    """What was sent and has not been received yet."""
+    found = array.array("i", [0])
+    fcntl.ioctl(out, termios.TIOCOUTQ, found)
+    return found[0]
 
 
 def _stalled() -> ConnectionError:

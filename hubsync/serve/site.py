@@ -11,7 +11,7 @@ from hubsync.serve.errors import forbidden_write, unauthorized
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import json_response, own_url
-from hubsync.serve.routing import parse_route, raw_path_of
+from hubsync.serve.routing import ROUTE, parse_route, raw_path_of
 
 _READS = frozenset({"GET", "HEAD"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,6 +54,7 @@ class Site:
             return _preflight()
         raw_path = raw_path_of(request.raw_path)
         first = raw_path.removeprefix("/").partition("/")[0]
+        request[ROUTE] = first
         if family := self._families.get(first) or self._families.get(raw_path):
             return await family(request, raw_path)
         if request.method not in _READS:
@@ -61,10 +62,13 @@ class Site:
             if request.method != "POST" or "/paths-info/" not in raw_path:
                 raise forbidden_write()
         elif handler := self._fixed.get(raw_path):
+            request[ROUTE] = raw_path.rpartition("/")[2] or raw_path
             return await handler(request)
         elif repo_type := self._lists.get(raw_path.rstrip("/")):
+            request[ROUTE] = "list"
             return await self._api.list_repos(request, repo_type)
         route = parse_route(raw_path)
+        request[ROUTE] = route.verb
         if request.method == "POST" and route.verb != "paths-info":
             raise forbidden_write()
         return await self._api.answer(request, route)

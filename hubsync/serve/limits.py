@@ -15,7 +15,7 @@ log = logging.getLogger("hubsync.serve")
 LOG_EVERY_S = 10.0
 
 
-class Gate:
+class ConnectionLimits:
     """Counts connections, and closes at once those that are too many.
 
     Connections of trusted proxies are counted among all, but not by address:
@@ -32,8 +32,12 @@ class Gate:
         self._by_client: Counter[str] = Counter()
         self._refused, self._logged_at = 0, -LOG_EVERY_S
 
+    def guard(self, inner: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
+        """A protocol for one more connection, if it may be."""
+        return Guarded(self, inner())
+
     def admit(self, address: str) -> bool:
-        """Count a connection or a request; False: it is one too many."""
+        """Count a connection; False: it is one too many."""
         if self._open >= self._all_max:
             return self._refuse("all", address)
         if not self.enter(address):
@@ -59,10 +63,9 @@ class Gate:
 
     def exit(self, client: str) -> None:
         """What was entered is over."""
-        if self._by_client[client] > 1:
-            self._by_client[client] -= 1
-        else:
-            del self._by_client[client]
+        self._by_client[client] -= 1
+        if self._by_client[client] <= 0:
+            del self._by_client[client]  # also that of a proxy, which had none
 
     def _refuse(self, limit: str, address: str) -> bool:
         self._metrics.refused(limit)
@@ -83,17 +86,17 @@ class Gate:
 
 
 class Guarded(asyncio.Protocol):
-    """One connection: *inner* gets to see it if the gate lets it in."""
+    """One connection: *inner* gets to see it if it is not one too many."""
 
-    def __init__(self, gate: Gate, inner: asyncio.Protocol) -> None:
-        self._gate, self._inner = gate, inner
+    def __init__(self, limits: ConnectionLimits, inner: asyncio.Protocol) -> None:
+        self._limits, self._inner = limits, inner
         self._address: str | None = None  # None: not let in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else ""
-        if not self._gate.admit(address):
+        if not self._limits.admit(address):
             transport.abort()
             return
         self._address = address
@@ -101,7 +104,7 @@ class Guarded(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._address is not None:
-            self._gate.leave(self._address)
+            self._limits.leave(self._address)
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
