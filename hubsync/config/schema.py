@@ -107,8 +107,8 @@ class ServeSettings(Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8090
-    unix_socket: Path | None = None
     base_url: str | None = None
+    unix_socket: Path | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     tls_cert: Path | None = None
     tls_key: Path | None = None

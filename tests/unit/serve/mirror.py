@@ -23,6 +23,7 @@ from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import HeldBlob
 from hubsync.serve.app import create_app, serve
 from hubsync.serve.events import Event
+from hubsync.serve.folder import BlobFolder
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.store.layout import StoreRoot
@@ -206,7 +207,9 @@ def serving(mirror: Mirror, **options: Any) -> Iterator[Live]:
             live.url = url
             ready.set()
 
-        await serve(create_app(mirror.library(), chosen), chosen, on_ready, stop)
+        folder = BlobFolder(mirror.blobs.root.blobs, mirror.blobs.path)
+        app = create_app(mirror.library(), chosen, folder=folder)
+        await serve(app, chosen, on_ready, stop)
 
     def work() -> None:
         try:
