@@ -112,7 +112,7 @@ class Cas:
             await response.prepare(request)
             if request.method == "GET":
                 read = partial(read_framed, blob.fileno(), xorb)
-                sending = self._sender.mover.copy(response, read, part)
+                sending = self._sender.mover.copy(request, response, read, part)
                 await self._sender.sent(request, one, sending)
             return response
 

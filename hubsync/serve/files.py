@@ -23,7 +23,8 @@ from hubsync.wire.ranges import (
     range_applies,
 )
 
-INLINE_BYTES_MAX = 256 * 1024  # one read costs less than a thread
+# One read costs less than a thread.  A slow client's answer waits in our memory.
+INLINE_BYTES_MAX = 128 * 1024
 _TEXT_SUFFIXES = (
     *(".json", ".md", ".txt", ".py", ".yaml", ".yml", ".jinja", ".csv", ".jsonl"),
     *(".gitattributes", ".gitignore", ".html", ".js", ".css", ".svg", ".xml"),

@@ -9,6 +9,7 @@ import array
 import asyncio
 import fcntl
 import os
+import socket
 import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,6 @@ T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
 BLOCK_BYTES_MIN = 64 * 1024
-BLOCK_S = 0.1
 
 
 class FileTruncatedError(OSError):
@@ -61,32 +61,43 @@ class Mover:
             raise ConnectionResetError("the client has left")
         if transport.get_extra_info("sslcontext") is not None:
             # sendfile would write plain text into the TLS stream
-            await self.copy(response, partial(os.pread, file), part)
+            await self.copy(request, response, partial(os.pread, file), part)
         else:
             await self._sendfile(transport, file, part)
 
     async def copy(
-        self, response: web.StreamResponse, read: Read, part: ByteRange
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        read: Read,
+        part: ByteRange,
     ) -> None:
-        """Send *part* of what *read* gives, block by block; raises as `send`."""
+        """Send *part* of what *read* gives, block by block; raises as `send`.
+
+        No more is read than the kernel takes at once: what a slow client has not
+        taken yet would wait in our memory, a MiB or two for each.
+        """
+        if request.transport is None:
+            raise ConnectionResetError("the client has left")
         loop = asyncio.get_running_loop()
-        offset, size = part.start, BLOCK_BYTES_MIN
-        while offset < part.stop:
-            length = min(size, part.stop - offset)
-            block = await _finished(
-                loop.run_in_executor(self._pool, read, length, offset)
-            )
-            if not block:
-                raise FileTruncatedError(f"no byte at {offset}")
-            started = loop.time()
-            await self.write(response, block)
-            offset += len(block)
-            # What a client has not taken yet waits in our memory: large blocks are
-            # for those who take them at once.
-            if loop.time() - started < BLOCK_S:
-                size = min(MIB, 2 * size)
-            else:
-                size = max(BLOCK_BYTES_MIN, size // 2)
+        out = os.dup(request.transport.get_extra_info("socket").fileno())
+        try:
+            offset = part.start
+            while offset < part.stop:
+                room = _room_bytes(out)
+                if room < BLOCK_BYTES_MIN:
+                    await self._writable(out)
+                size = min(MIB, max(BLOCK_BYTES_MIN, room))
+                length = min(size, part.stop - offset)
+                block = await _finished(
+                    loop.run_in_executor(self._pool, read, length, offset)
+                )
+                if not block:
+                    raise FileTruncatedError(f"no byte at {offset}")
+                await self.write(response, block)
+                offset += len(block)
+        finally:
+            os.close(out)
 
     async def write(
         self, response: web.StreamResponse, block: bytes | bytearray
@@ -170,6 +181,13 @@ async def _is_set(event: asyncio.Event, wait_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _room_bytes(out: int) -> int:
+    """About what the kernel takes more of; it counts its own costs, too."""
+    with socket.socket(fileno=os.dup(out)) as own:
+        size = own.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return size // 2 - _queued_bytes(out)
 
 
 def _queued_bytes(out: int) -> int:
