@@ -10,7 +10,6 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from hubsync.catalog import schema
@@ -145,8 +144,12 @@ class App:
                 self.views,
                 [blob],
                 lambda _: None,
-                lock_views=lambda: self.root.lock_views(VIEWS_WAIT_S, alone=True),
+                lock_views=self.lock_views_alone,
             )
+
+    def lock_views_alone(self) -> AbstractContextManager[None]:
+        """For who takes something out of the catalog, the records and the views."""
+        return self.root.lock_views(VIEWS_WAIT_S, alone=True)
 
     def _lock_views(self) -> AbstractContextManager[None]:
         """For who only reads the store there is nothing to keep in step."""
@@ -167,8 +170,7 @@ class App:
         old one, put back.
         """
         if not dry_run:
-            alone = partial(self.root.lock_views, VIEWS_WAIT_S, alone=True)
-            settle_forgotten(self.catalog, self.records, alone)
+            settle_forgotten(self.catalog, self.records, self.lock_views_alone)
         # A `forget` that is at work has hidden records on purpose.
         with self._lock_views():
             also_needed = needed_by_records(self.catalog, self.records, self.blobs)

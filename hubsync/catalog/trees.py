@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Update, bindparam, select
 
 from hubsync.catalog.blobs import entry_of, key_of, record_wanted
 from hubsync.catalog.bulk import insert
@@ -137,13 +137,7 @@ def write_tree(
     ended += [entry.path for entry in changed if entry.path in before]
     if ended:
         connection.execute(
-            file_spans.update()
-            .where(
-                file_spans.c.repo_id == repo_id,
-                file_spans.c.path == bindparam("its_path"),
-                file_spans.c.from_seq == bindparam("its_from"),
-            )
-            .values(to_seq=seq),
+            _change_span(repo_id).values(to_seq=seq),
             [{"its_path": path, "its_from": before[path][2]} for path in ended],
         )
     rows = (
@@ -182,15 +176,17 @@ def _fill_in(
     ]
     if told:
         connection.execute(
-            file_spans.update()
-            .where(
-                file_spans.c.repo_id == repo_id,
-                file_spans.c.path == bindparam("its_path"),
-                file_spans.c.from_seq == bindparam("its_from"),
-            )
-            .values(xet_hash=bindparam("its_hash")),
-            told,
+            _change_span(repo_id).values(xet_hash=bindparam("its_hash")), told
         )
+
+
+def _change_span(repo_id: int) -> Update:
+    """Of the spans that ``its_path`` and ``its_from`` name."""
+    return file_spans.update().where(
+        file_spans.c.repo_id == repo_id,
+        file_spans.c.path == bindparam("its_path"),
+        file_spans.c.from_seq == bindparam("its_from"),
+    )
 
 
 def require_same_tree(

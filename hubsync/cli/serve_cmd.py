@@ -23,7 +23,7 @@ EXAMPLES
   hubsync serve
   hubsync serve --host 0.0.0.0 --port 8090
   hubsync serve --on-missing on_demand
-  hubsync serve --host 0.0.0.0 --workers 4 --self-signed
+  hubsync serve --host 0.0.0.0 --workers 4 --tls-self-signed
 
 \b
 CLIENTS
@@ -68,7 +68,7 @@ CLIENTS
     help="And its key, if it is not in the same file. [config: serve.tls_key]",
 )
 @click.option(
-    "--self-signed",
+    "--tls-self-signed",
     "tls_self_signed",
     is_flag=True,
     help="Serve https with a certificate made here. [config: serve.tls_self_signed]",
@@ -102,20 +102,11 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     if is_self_signed:
         options = _self_signed(settings, options)
     if options.workers > 1:
-        _refuse_fetching(options)
         part = partial(work, settings, options, access_log)
         asyncio.run(supervise(part, options, ready))
         return
     with common.open(or_read_only=True) as app:
         asyncio.run(answer(app, options, ready))
-
-
-def _refuse_fetching(options: ServeOptions) -> None:
-    """One process has to fetch, or each would fetch the same."""
-    if options.on_missing != "refuse":
-        raise UsageError(
-            f"serve.on_missing = {options.on_missing!r} needs serve.workers = 1"
-        )
 
 
 def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
@@ -143,9 +134,6 @@ def _options(settings: Settings) -> ServeOptions:
         port=serve.port,
         base_url=serve.base_url,
         on_missing=serve.on_missing,
-        allow=serve.allow,
-        deny=serve.deny,
-        refresh_after_s=serve.refresh_after,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,
         unix_socket=serve.unix_socket,

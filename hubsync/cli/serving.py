@@ -35,8 +35,9 @@ async def answer(
                 f"written, and {app.root.path} cannot",
                 hint='Serve it with on_missing = "refuse".',
             )
+        serve = app.settings.serve
         ondemand = app.ondemand(
-            OnDemandOptions(options.allow, options.deny, options.refresh_after_s)
+            OnDemandOptions(serve.allow, serve.deny, serve.refresh_after)
         )
     recheck = None if app.root.read_only else app.recheck
     server = create_app(

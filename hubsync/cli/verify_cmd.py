@@ -30,7 +30,7 @@ from hubsync.retention.verify import (
     held_by,
     verify,
 )
-from hubsync.wiring import VIEWS_WAIT_S, App
+from hubsync.wiring import App
 
 EPILOG = """\b
 EXAMPLES
@@ -130,7 +130,7 @@ def _verify(
             wanted,
             hashing.checked,
             hashed=hashing.hashed,
-            lock_views=lambda: app.root.lock_views(VIEWS_WAIT_S, alone=True),
+            lock_views=app.lock_views_alone,
             read_only=app.root.read_only,
         )
     finally:

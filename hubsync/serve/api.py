@@ -1,6 +1,6 @@
 """The routes about one repo, one method each."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 
 import orjson
 from aiohttp import web
@@ -53,7 +53,12 @@ class Api:
     ) -> None:
         self._library, self._options, self._xet = library, options, xet
         self._missing = missing
-        self._of_repo = {"refs": self._refs, "auth-check": self._auth_check}
+        self._of_repo = {
+            "refs": self._refs,
+            "auth-check": self._auth_check,
+            "discussions": self._discussions,
+            "likers": self._likers,
+        }
         self._of_snapshot: dict[str, Answer] = {
             "info": self._info,
             "revision": self._info,
@@ -66,6 +71,11 @@ class Api:
             "xet-read-token": xet.token,
         }
 
+    def also(self, answers: Mapping[str, Answer]) -> None:
+        """Answer verbs that other modules know of."""
+        assert not self._of_snapshot.keys() & answers.keys()
+        self._of_snapshot.update(answers)
+
     async def answer(self, request: web.Request, route: Route) -> web.StreamResponse:
         """Answer a route about one repo.
 
@@ -76,6 +86,8 @@ class Api:
         if row.repo.name != route.name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
+            if route.path:
+                raise no_route()
             return await of_repo(request, row)
         of_snapshot = self._of_snapshot.get(route.verb)
         if of_snapshot is None:
@@ -109,13 +121,14 @@ class Api:
         self, request: web.Request, repo_type: RepoType
     ) -> web.StreamResponse:
         """``GET /api/{type}``."""
-        query = Query.read(params_of(request))
+        query = Query.read(params_of(request), repo_type)
         items, following = await self._library.ask_slowly(
             list_of, self._library, query, repo_type
         )
         headers = {}
         if following is not None:
-            change = {"cursor": str(following)}
+            # Not "skip" again: the cursor is behind what was skipped.
+            change = {"cursor": following} | ({"skip": "0"} if query.skip else {})
             headers = next_link(request, self._options, change)
         return json_response(items, headers)
 
@@ -130,10 +143,20 @@ class Api:
     ) -> web.StreamResponse:
         return web.Response(text="OK")  # who may reach the mirror may read it all
 
+    async def _discussions(
+        self, request: web.Request, row: RepoRow
+    ) -> web.StreamResponse:
+        """Nobody talks on a mirror; clients page until they have seen *count*."""
+        none: dict[str, object] = {"discussions": [], "count": 0, "start": 0}
+        return json_response(none | {"numClosedDiscussions": 0})
+
+    async def _likers(self, request: web.Request, row: RepoRow) -> web.StreamResponse:
+        return json_response([])
+
     async def _info(self, request: web.Request, found: Found) -> web.StreamResponse:
         params = params_of(request)
         blobs = bool(flag(params, "blobs"))
-        expand = check_expand(values(params, "expand"))
+        expand = check_expand(values(params, "expand"), found.row.repo.repo_type)
         row = found.row
         weights = None
         if not expand or not FROM_WEIGHTS.isdisjoint(expand):

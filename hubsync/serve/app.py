@@ -13,6 +13,7 @@ from hubsync.serve.accel import Accel
 from hubsync.serve.account import Account
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
+from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
@@ -23,6 +24,7 @@ from hubsync.serve.library import Library
 from hubsync.serve.limits import ConnectionLimits
 from hubsync.serve.listen import BACKLOG, bind, close, url_of
 from hubsync.serve.metrics import Metrics
+from hubsync.serve.more import more_families
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.probes import Probes
 from hubsync.serve.proxies import Proxies
@@ -66,7 +68,7 @@ def create_app(
     account = Account(proxies, limits, metrics)
     watch = IdleWatch(options.idle_s)
     app = web.Application(
-        middlewares=[account.middleware, edge, watch.middleware],
+        middlewares=[account.middleware, edge, watch.middleware, conditional],
         client_max_size=options.body_bytes_max,
     )
     probes = Probes(library, folder, metrics)
@@ -81,7 +83,9 @@ def create_app(
     contents = Contents(library, sender, xet, missing)
     api = Api(library, contents, options, xet, missing=missing)
     cas = Cas(library, sender, options)
-    site = Site(api, library, options, {**cas.families, **probes.families})
+    more = more_families(api, library, contents, options)
+    families = {**cas.families, **probes.families, **more}
+    site = Site(api, library, options, families)
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)

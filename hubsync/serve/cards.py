@@ -1,16 +1,60 @@
 """What is said of a repo besides its files: the hub's card, or the README's."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import orjson
 import yaml
 
+from hubsync.model.repo import RepoType
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
 from hubsync.wire.hf_fields import INT_MAX
 
 FRONT_MATTER_BYTES_MAX = 64 * 1024
+CONFIG_BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 20
+_NAMES_MAX = 20
 _MARK = b"---"
+_TOP_KEYS = {
+    RepoType.MODEL: ("pipeline_tag", "library_name"),
+    RepoType.DATASET: (),
+    RepoType.SPACE: ("sdk",),
+}
+_FORMATS = {
+    "pytorch": (".bin", ".pt", ".pth"),
+    "tf": (".h5",),
+    "jax": (".msgpack",),
+    "tflite": (".tflite",),
+    "onnx": (".onnx",),
+    "safetensors": (".safetensors",),
+    "gguf": (".gguf",),
+}
+_TAGGED = {
+    RepoType.MODEL: (
+        ("library_name", ""),
+        ("formats", ""),
+        ("model_type", ""),
+        ("pipeline_tag", ""),
+        ("tags", ""),
+        ("language", ""),
+        ("datasets", "dataset:"),
+        ("base_model", "base_model:"),
+        ("license", "license:"),
+    ),
+    RepoType.DATASET: (
+        ("task_categories", "task_categories:"),
+        ("task_ids", "task_ids:"),
+        ("annotations_creators", "annotations_creators:"),
+        ("language_creators", "language_creators:"),
+        ("multilinguality", "multilinguality:"),
+        ("source_datasets", "source_datasets:"),
+        ("language", "language:"),
+        ("license", "license:"),
+        ("size_categories", "size_categories:"),
+        ("tags", ""),
+    ),
+    RepoType.SPACE: (("sdk", ""), ("tags", ""), ("license", "license:")),
+}
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -22,30 +66,60 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+def hub_card(card: Mapping[str, object]) -> Mapping[str, object]:
+    """The hub's own card; the mirror's files are had over plain HTTP, though."""
+    return {k: value for k, value in card.items() if "xet" not in k.lower()}
+
+
 def card_of(
-    hub_card: Mapping[str, object], readme: HeldEntry | None, blobs: BlobStore
+    repo_type: RepoType, entries: Sequence[HeldEntry], blobs: BlobStore
 ) -> Mapping[str, object]:
-    """The hub's own card if it gave one, else what the README's front matter says."""
-    if hub_card:
-        # The mirror's files are fetched over plain HTTP, whatever the hub offers.
-        return {k: value for k, value in hub_card.items() if "xet" not in k.lower()}
-    data = _front_matter(readme, blobs) if readme and readme.digest else {}
-    if not data:
-        return {}
-    found: dict[str, object] = {"cardData": data, "tags": _tags(data)}
-    for key in ("pipeline_tag", "library_name"):
+    """What a repo that no hub describes says of itself: its README, its files."""
+    files = {one.entry.path: one for one in entries}
+    data = _front_matter(files.get("README.md"), blobs)
+    found: dict[str, object] = {"cardData": data} if data else {}
+    for key in _TOP_KEYS[repo_type]:
         if isinstance(data.get(key), str):
             found[key] = data[key]
+    if repo_type is RepoType.MODEL:
+        config = _config(files.get("config.json"), blobs)
+        if config:
+            found["config"] = config
+        if "model_type" in config:
+            found.setdefault("library_name", "transformers")
+    tags = _tags(repo_type, found, data, files)
+    return {**found, "tags": tags} if tags else found
+
+
+def _config(file: HeldEntry | None, blobs: BlobStore) -> dict[str, object]:
+    """Of ``config.json``, what the Hub shows of it."""
+    try:
+        config = orjson.loads(_head(file, blobs, CONFIG_BYTES_MAX))
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    found: dict[str, object] = {}
+    names = config.get("architectures")
+    if isinstance(names, list) and all(isinstance(one, str) for one in names):
+        found["architectures"] = names[:_NAMES_MAX]
+    if isinstance(config.get("model_type"), str):
+        found["model_type"] = config["model_type"]
     return found
 
 
-def _front_matter(readme: HeldEntry, blobs: BlobStore) -> dict[str, object]:
-    assert readme.digest
+def _head(file: HeldEntry | None, blobs: BlobStore, length: int) -> bytes:
+    if file is None or file.digest is None:
+        return b""
     try:
-        with blobs.open(readme.digest) as file:
-            head = file.read(FRONT_MATTER_BYTES_MAX)
-    except BlobNotFoundError:
-        return {}  # `verify` reports it; a listing must not fail for it
+        with blobs.open(file.digest) as opened:
+            return opened.read(length)
+    except (BlobNotFoundError, OSError):
+        return b""  # `verify` reports it; a listing must not fail for it
+
+
+def _front_matter(readme: HeldEntry | None, blobs: BlobStore) -> dict[str, object]:
+    head = _head(readme, blobs, FRONT_MATTER_BYTES_MAX)
     if not head.startswith(_MARK):
         return {}
     text, mark, _ = head[len(_MARK) :].partition(b"\n" + _MARK)
@@ -78,19 +152,32 @@ def _text(value: object) -> str:
     return str(value).encode(errors="replace").decode()
 
 
-def _tags(data: Mapping[str, object]) -> list[str]:
-    """Tags as the Hub derives them: the card's own, and licence, language, task."""
-    found: list[str] = []
-    for key, prefix in (
-        ("tags", ""),
-        ("library_name", ""),
-        ("pipeline_tag", ""),
-        ("language", ""),
-        ("license", "license:"),
-        ("datasets", "dataset:"),
-        ("base_model", "base_model:"),
-    ):
-        value = data.get(key)
+def _tags(
+    repo_type: RepoType,
+    found: Mapping[str, object],
+    data: Mapping[str, object],
+    files: Iterable[str],
+) -> list[str]:
+    """Tags as the Hub derives them, in its order: what it is, then what it says."""
+    config = found.get("config")
+    known = {
+        **data,
+        "library_name": found.get("library_name"),
+        "model_type": config.get("model_type") if isinstance(config, dict) else None,
+        "formats": _formats(files) if repo_type is RepoType.MODEL else None,
+    }
+    tags: list[str] = []
+    for key, prefix in _TAGGED[repo_type]:
+        value = known.get(key)
         values = value if isinstance(value, list) else [value]
-        found += [f"{prefix}{one}" for one in values if isinstance(one, str)]
-    return list(dict.fromkeys(found))
+        tags += [f"{prefix}{one}" for one in values if isinstance(one, str)]
+    return list(dict.fromkeys(tags))
+
+
+def _formats(files: Iterable[str]) -> list[str]:
+    names = [path.rpartition("/")[2] for path in files]
+    return [
+        tag
+        for tag, ends in _FORMATS.items()
+        if any(name.lower().endswith(ends) for name in names)
+    ]

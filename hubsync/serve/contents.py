@@ -4,13 +4,12 @@ from aiohttp import web
 
 from hubsync.model.snapshot import HeldEntry
 from hubsync.serve.errors import damaged, no_entry, not_held
-from hubsync.serve.files import FileSender, choose_part, file_headers
+from hubsync.serve.files import FileSender, choose
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library
 from hubsync.serve.missing import Missing
 from hubsync.serve.xet import Xet, info, wants_info
 from hubsync.wire.lfs import emit_pointer
-from hubsync.wire.ranges import matches_any
 
 
 class Contents:
@@ -46,19 +45,13 @@ class Contents:
         etag = one.entry.git_oid.hex
         if one.entry.lfs is None:
             return await self._send(request, found, one, etag, found.commit_header)
-        headers = {
-            **file_headers(one.entry.path),
-            **found.commit_header,
-            "Content-Type": "text/plain; charset=utf-8",
-            "ETag": f'"{etag}"',
-        }
-        if matches_any(request.headers.get("If-None-Match"), etag):
-            return web.Response(status=304, headers=headers)
+        headers = {**found.commit_header, "Content-Type": "text/plain; charset=utf-8"}
         body = emit_pointer(one.entry.lfs, one.entry.size_bytes)
         # The JavaScript client reads pointers by ranges too.
-        status, part = choose_part(request, len(body), etag, headers)
-        if part is None:
-            return web.Response(status=status, headers=headers)
+        chosen = choose(request, one.entry.path, len(body), etag, headers)
+        if isinstance(chosen, web.Response):
+            return chosen
+        status, part, headers = chosen
         shown = body[part.start : part.stop]
         return web.Response(status=status, body=shown, headers=headers)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -60,14 +60,12 @@ class FileSender:
         Raises:
             Problem: the blob is not there, or not as long as recorded.
         """
-        size = one.entry.size_bytes
         with self.open(one) as file:
-            common = {**file_headers(one.entry.path), **headers, "ETag": f'"{etag}"'}
-            if matches_any(request.headers.get("If-None-Match"), etag):
-                return web.Response(status=304, headers=common)
-            status, part = choose_part(request, size, etag, common)
-            if part is None:
-                return web.Response(status=status, headers=common)
+            path, size = one.entry.path, one.entry.size_bytes
+            chosen = choose(request, path, size, etag, headers)
+            if isinstance(chosen, web.Response):
+                return chosen
+            status, part, common = chosen
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
                 body = self._read(file, part, one)
                 return web.Response(status=status, headers=common, body=body)
@@ -134,6 +132,31 @@ class FileSender:
                 self._damages.report(one, what)
                 raise ConnectionResetError("the file cannot be read") from error
             raise
+
+
+class Chosen(NamedTuple):
+    """What of a file is sent, and how."""
+
+    status: int
+    part: ByteRange
+    headers: dict[str, str]
+
+
+def choose(
+    request: web.Request,
+    path: str,
+    size_bytes: int,
+    etag: str,
+    headers: Mapping[str, str],
+) -> Chosen | web.Response:
+    """What *request* gets of a file, or the whole answer: 304, or 416."""
+    common = {**file_headers(path), **headers, "ETag": f'"{etag}"'}
+    if matches_any(request.headers.get("If-None-Match"), etag):
+        return web.Response(status=304, headers=common)
+    status, part = choose_part(request, size_bytes, etag, common)
+    if part is None:
+        return web.Response(status=status, headers=common)
+    return Chosen(status, part, common)
 
 
 def choose_part(

@@ -13,14 +13,14 @@ from hubsync.model.errors import HubsyncError, NotHeldError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.hub import UnavailableError
 from hubsync.serve.events import Event
-from hubsync.serve.files import FileSender, choose_part, file_headers
+from hubsync.serve.files import FileSender, choose
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library
 from hubsync.serve.missing import problem_of_fetching, problem_of_learning
 from hubsync.serve.routing import Route
 from hubsync.sync.incoming import Incoming, Reader
 from hubsync.sync.ondemand import OnDemand
-from hubsync.wire.ranges import ByteRange, matches_any
+from hubsync.wire.ranges import ByteRange
 
 log = logging.getLogger("hubsync.serve")
 
@@ -77,13 +77,11 @@ class Following:
         A range that ends before the file does waits until all of it is verified:
         its reader would never learn that it was wrong.
         """
-        path, size = one.entry.path, one.entry.size_bytes
-        common = {**file_headers(path), **headers, "ETag": f'"{etag}"'}
-        if matches_any(request.headers.get("If-None-Match"), etag):
-            return web.Response(status=304, headers=common)
-        status, part = choose_part(request, size, etag, common)
-        if part is None:
-            return web.Response(status=status, headers=common)
+        path = one.entry.path
+        chosen = choose(request, path, one.entry.size_bytes, etag, headers)
+        if isinstance(chosen, web.Response):
+            return chosen
+        status, part, common = chosen
         response = web.StreamResponse(status=status, headers=common)
         response.content_length = part.size_bytes
         if request.method == "HEAD" or not part.size_bytes:

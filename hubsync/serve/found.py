@@ -1,6 +1,7 @@
 """What a route has led to."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -11,11 +12,12 @@ from hubsync.serve.routing import Route
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A route, and what it names."""
+    """A route, and what it names.  *headers*: what the answer has besides."""
 
     route: Route
     row: RepoRow
     snapshot: SnapshotRow
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def commit(self) -> str:
@@ -23,7 +25,7 @@ class Found:
 
     @property
     def commit_header(self) -> dict[str, str]:
-        return {"X-Repo-Commit": self.commit}
+        return {"X-Repo-Commit": self.commit, **self.headers}
 
     @property
     def revision(self) -> str:

@@ -43,16 +43,33 @@ def info_of(
 
 def list_of(
     library: Library, query: Query, repo_type: RepoType
-) -> tuple[list[Mapping[str, object]], int | None]:
-    """``(items, where the next page starts)`` of ``GET /api/{type}``; blocks."""
+) -> tuple[list[Mapping[str, object]], str | None]:
+    """``(items, cursor of the next page)`` of ``GET /api/{type}``; blocks."""
     listed = []
     for row in library.repos(repo_type):
         head = library.snapshot(row, None)
-        if head is not None:
-            listed.append(Listed(row, head, library.card(row, head)))
+        if head is None:
+            continue
+        one = Listed(row, head, library.card(row, head))
+        # Files are read for those only that would be listed otherwise.
+        if query.matches(one) and (
+            query.parameters is None or query.fits(_parameters(library, one))
+        ):
+            listed.append(one)
     page, following = query.select(listed)
     keys = query.keys(repo_type)
     return [_item(library, one, keys) for one in page], following
+
+
+def _parameters(library: Library, one: Listed) -> int | None:
+    """How many the model has, by its hub or by its files."""
+    known = {**library.weights_of(one.row, one.head).keys, **one.card}
+    for key in ("safetensors", "gguf"):
+        said = known.get(key)
+        total = said.get("total") if isinstance(said, dict) else None
+        if isinstance(total, int):
+            return total
+    return None
 
 
 def _item(library: Library, one: Listed, keys: Sequence[str]) -> dict[str, object]:

@@ -12,7 +12,7 @@ from hubsync.model.revision import may_be_short_commit
 from hubsync.model.snapshot import TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
-from hubsync.serve.cards import card_of
+from hubsync.serve.cards import card_of, hub_card
 from hubsync.serve.lru import Lru
 from hubsync.serve.tree import Tree
 from hubsync.serve.weights import Said, Weights
@@ -131,8 +131,11 @@ class Library:
         key = (row.card_json, *snapshot_key(row, snapshot))
         found = self._cards.get(key)
         if found is None:
-            readme = None if row.card else self.catalog.entry(snapshot, "README.md")
-            found = card_of(row.card, readme, self.blobs)
+            card, kind = row.card, row.repo.repo_type
+            if card:
+                found = hub_card(card)
+            else:
+                found = card_of(kind, self.catalog.entries(snapshot), self.blobs)
             self._cards.put(key, found)
         return found
 

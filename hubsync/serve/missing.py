@@ -13,6 +13,7 @@ from hubsync.ports.hub import (
     GatedError,
     RepoNotFoundError,
     RevisionNotFoundError,
+    UnavailableError,
 )
 from hubsync.serve.errors import Problem, no_repo, no_revision, not_held
 from hubsync.serve.found import Found
@@ -75,7 +76,8 @@ def _problem(error: HubsyncError) -> Problem | None:
         # Of the mirror's token, or by its configuration: nothing that the client
         # could do about it.
         return None
-    asked = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+    told_s = error.retry_after_s if isinstance(error, UnavailableError) else None
+    asked = told_s or RETRY_AFTER_S
     later = {"Retry-After": str(math.ceil(asked))}
     if isinstance(error, IntegrityError):
         said = "The upstream's bytes are not what it announced, and were not kept"

@@ -23,9 +23,6 @@ class ServeOptions:
     json_cache_bytes: int = 64 * MIB  # answers about commits never change
     body_bytes_max: int = 4 * MIB  # of a request; only paths-info has one
     on_missing: str = "refuse"  # on_demand, streamed
-    allow: tuple[str, ...] = ("*",)  # of repos that may be asked of the upstream
-    deny: tuple[str, ...] = ()
-    refresh_after_s: float = 300.0  # a ref checked longer ago is checked again
     xet: str = "auto"  # off, always
     xet_above_bytes: int = 50_000_000_000  # auto: files that plain HTTP clients refuse
     unix_socket: Path | None = None  # listened on in place of host and port

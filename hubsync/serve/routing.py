@@ -14,6 +14,7 @@ from aiohttp import web
 
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
+from hubsync.model.revision import is_commit
 from hubsync.serve.errors import Problem, no_route
 
 ROUTE = web.RequestKey("route", str)  # what the metrics call it
@@ -27,7 +28,11 @@ VERBS = (
     "refs",
     "auth-check",
     "parquet",
+    "discussions",
+    "likers",
 )
+_OF_REPO = frozenset({"refs", "auth-check", "parquet", "discussions", "likers"})
+_CACHE = "/api/resolve-cache/"
 _UNENCODED_REF = re.compile(
     r"(refs/(?:pr/\d+|convert/[^/]+|heads/[^/]+|tags/[^/]+))(?:/(.*))?", re.DOTALL
 )
@@ -66,6 +71,8 @@ def parse_route(raw_path: str) -> Route:
     Raises:
         Problem: it is about none.
     """
+    if raw_path.startswith(_CACHE):
+        return _cached(raw_path.removeprefix(_CACHE))
     if raw_path.startswith("/api/"):
         return _api(raw_path)
     return _file(raw_path)
@@ -80,18 +87,35 @@ def _api(raw_path: str) -> Route:
     # The verb comes after one or two segments of a name, never first.
     at = next((i for i in (1, 2) if i < len(parts) and parts[i] in VERBS), None)
     raw_name = "/".join(parts[:at]) if at else rest.rstrip("/")
-    name = _name(raw_name)
+    name = name_of_route(raw_name)
     after = "/".join(parts[at:]) if at else ""
     shape = f"/api/{plural}/{{}}" + (f"/{after}" if after else "")
     if at is None:
         return Route("info", repo_type, name, shape)
     verb, tail = parts[at], "/".join(parts[at + 1 :])
-    if verb in ("refs", "auth-check", "parquet"):
-        return Route(verb, repo_type, name, shape)
+    if verb in _OF_REPO:
+        return Route(verb, repo_type, name, shape, path=decode(tail).strip("/"))
     if not tail:
         raise no_route()
     revision, path = _split_revision(tail)
     return Route(verb, repo_type, name, shape, revision, path.rstrip("/"))
+
+
+def _cached(rest: str) -> Route:
+    """``models/{name}/{commit}/{path}``: where the Hub redirects plain files to.
+
+    Nobody is redirected there here, but clients may have kept such an address.
+    """
+    plural, *parts = rest.split("/")
+    repo_type = RepoType.of_plural(plural)
+    at = next((i for i in (1, 2) if is_commit("".join(parts[i : i + 1]))), None)
+    if repo_type is None or at is None or not any(parts[at + 1 :]):
+        raise no_route()
+    after = "/".join(parts[at:])
+    name = name_of_route("/".join(parts[:at]))
+    path = decode("/".join(parts[at + 1 :]))
+    shape = f"{_CACHE}{plural}/{{}}/{after}"
+    return Route("resolve", repo_type, name, shape, parts[at], path)
 
 
 def _file(raw_path: str) -> Route:
@@ -111,7 +135,7 @@ def _file(raw_path: str) -> Route:
     revision, path = _split_revision("/".join(parts[at + 1 :]))
     if not path:
         raise no_route()
-    name = _name("/".join(parts[:at]))
+    name = name_of_route("/".join(parts[:at]))
     return Route(parts[at], repo_type, name, f"/{prefix}{{}}/{after}", revision, path)
 
 
@@ -123,7 +147,7 @@ def _split_revision(tail: str) -> tuple[str, str]:
     return decode(revision), decode(path)
 
 
-def _name(raw: str) -> str:
+def name_of_route(raw: str) -> str:
     try:
         return check_name(decode(raw))
     except HubsyncError as error:

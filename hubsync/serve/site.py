@@ -34,7 +34,7 @@ class Site:
         families: Mapping[str, Family] | None = None,
     ) -> None:
         self._api, self._library, self._options = api, library, options
-        self._families = dict(families or {})
+        self._families = families or {}
         self._fixed: dict[str, Handler] = {
             "/": self._welcome,
             "/healthz": self._health,

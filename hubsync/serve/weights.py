@@ -157,7 +157,7 @@ def _read_counts(file: BinaryIO) -> dict[str, int] | None:
 
 def _read_gguf(file: BinaryIO) -> Gguf | None:
     data = b""
-    for length in (_FIRST_READ, 8 * _FIRST_READ, HEAD_BYTES_MAX):
+    for length in (_FIRST_READ, 12 * _FIRST_READ, HEAD_BYTES_MAX):
         more = _exactly(file, length - len(data))
         data += more
         try:

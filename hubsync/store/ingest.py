@@ -14,7 +14,7 @@ from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobCorruptError, Block, HeldBlob
 from hubsync.store.disk import explain, explained, is_out_of_room, sync_folder
 from hubsync.store.handle import Handle
-from hubsync.store.hashing import BlobHash
+from hubsync.store.hashing import FileHash
 from hubsync.store.journal import Journal, journal_of, read_journal
 from hubsync.store.lock import is_still, open_locked, open_locked_now
 from hubsync.store.room import Room
@@ -51,7 +51,7 @@ class LocalIngest:
         self._hashing = threading.Lock()  # _hash
         self._promised_bytes = 0  # of the room, for what is not there yet
         self._unchecked = 0
-        self._hash = BlobHash(want)
+        self._hash = FileHash(want)
         self._verified: HeldBlob | None = None
 
     @classmethod
@@ -188,17 +188,11 @@ class LocalIngest:
         """As `Ingest.verify`."""
         with self._hashing:
             self._read_on(self._want.size_bytes)
-        digest, oid = self._hash.digest, self._hash.git_oid
-        want = self._want
-        if (
-            self._hash.at != want.size_bytes
-            or (want.digest and digest != want.digest)
-            or (want.git_oid and oid != want.git_oid)
-        ):
-            wrong_oid = want.digest in (None, digest)
-            got = f"git:{oid}" if oid and wrong_oid else str(digest)
-            raise self.reject(got, self._hash.at)
-        self._verified = HeldBlob(digest, want.size_bytes, oid)
+        if (other := self._hash.other()) is not None:
+            raise self.reject(other, self._hash.at)
+        self._verified = HeldBlob(
+            self._hash.digest, self._want.size_bytes, self._hash.git_oid
+        )
         return self._verified
 
     def complete(self) -> HeldBlob:
@@ -244,7 +238,7 @@ class LocalIngest:
                 self._drop_journal()
                 os.ftruncate(fd, 0)
                 self._there, self._durable = Spans(), Spans()
-            self._hash = BlobHash(self._want)
+            self._hash = FileHash(self._want)
             self._verified = None
             self._promise_rest()
 

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import TypeVar
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
@@ -25,6 +26,7 @@ from hubsync.sync.pull import Puller
 from hubsync.sync.request import PullRequest
 from hubsync.transfer.fetch import Fetch, Passer, Watch
 
+T = TypeVar("T")
 log = logging.getLogger("hubsync.ondemand")
 
 NOTHING = Selection(exclude=("*",))  # the tree is recorded, no file is fetched
@@ -96,8 +98,7 @@ class OnDemand:
         self._refused: dict[_Question, tuple[float, HubsyncError]] = {}
         self._down: dict[str, tuple[float, UnavailableError]] = {}  # by upstream
         self._checked: dict[_Question, float] = {}
-        self._coming: dict[str, Incoming] = {}
-        self._fetching: dict[Incoming, asyncio.Task[None]] = {}
+        self._coming: dict[str, tuple[Incoming, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._layouts: dict[tuple[int, int], tuple[RepoRow, SnapshotRow]] = {}
         self._laying_out: asyncio.Task[None] | None = None
@@ -105,9 +106,8 @@ class OnDemand:
     async def close(self) -> None:
         """Stop; what has come of blobs is kept for the next time."""
         # Clients have these already: they are on their way into the catalog.
-        verified = [
-            task for incoming, task in self._fetching.items() if incoming.is_verified
-        ]
+        coming = self._coming.values()
+        verified = [task for incoming, task in coming if incoming.is_verified]
         await asyncio.gather(*verified, return_exceptions=True)
         for task in [*self._tasks]:
             task.cancel()
@@ -145,7 +145,7 @@ class OnDemand:
         question = _Question(repo_type, name, wanted)
         until, refusal = self._refused.get(question, (0.0, None))
         if refusal is not None and time.monotonic() < until:
-            raise refusal
+            raise refusal.with_traceback(None)
         task = self._asked.get(question)
         if task is None:
             if row is not None:
@@ -173,7 +173,7 @@ class OnDemand:
                 error = refusal
                 break
             else:
-                self._checked[question] = time.monotonic()
+                _keep(self._checked, question, time.monotonic())
                 return
         assert error is not None, "there is an upstream"
         self._remember(question, error)
@@ -182,7 +182,8 @@ class OnDemand:
     def _require_up(self, upstream: str) -> None:
         until, error = self._down.get(upstream, (0.0, None))
         if error is not None and time.monotonic() < until:
-            raise error
+            # Each time it is raised it would keep one more caller's frames.
+            raise error.with_traceback(None)
 
     def _note_down(self, upstream: str, error: HubsyncError) -> None:
         """If it does not answer, or wants to be left alone, nobody asks it again."""
@@ -196,11 +197,8 @@ class OnDemand:
     def _remember(self, question: "_Question", error: HubsyncError) -> None:
         if isinstance(error, UnavailableError):
             return  # `_note_down` has it
-        self._refused.pop(question, None)
         until = time.monotonic() + self._options.no_kept_s
-        self._refused[question] = until, error
-        while len(self._refused) > ANSWERS_KEPT:  # the oldest
-            self._refused.pop(next(iter(self._refused)))
+        _keep(self._refused, question, (until, error))
 
     def used(self, row: RepoRow, revision: str | None) -> None:
         """Somebody reads *revision*: look in the background whether it has moved.
@@ -217,10 +215,7 @@ class OnDemand:
             return
         if not self._options.allows(row.repo.repo_type, row.repo.name):
             return
-        self._checked.pop(question, None)
-        self._checked[question] = now
-        while len(self._checked) > ANSWERS_KEPT:
-            self._checked.pop(next(iter(self._checked)))
+        _keep(self._checked, question, now)
         self._start(self._refresh(row, wanted))
 
     async def _refresh(self, row: RepoRow, revision: str) -> None:
@@ -264,13 +259,12 @@ class OnDemand:
         assert self.has_upstream(row)
         self._require_allowed(row.repo.repo_type, row.repo.name)
         key = entry.want.key
-        incoming = self._coming.get(key)
-        if incoming is None:
+        if key not in self._coming:
             self._require_up(row.repo.upstream)
-            incoming = self._coming[key] = Incoming(entry.size_bytes)
+            incoming = Incoming(entry.size_bytes)
             task = self._start(self._fetch(row, snapshot, entry, incoming))
-            self._fetching[incoming] = task
-        return incoming
+            self._coming[key] = incoming, task
+        return self._coming[key][0]
 
     async def pass_on(
         self, row: RepoRow, snapshot: SnapshotRow, entry: TreeEntry, span: Span
@@ -283,9 +277,14 @@ class OnDemand:
         """
         assert self.has_upstream(row)
         self._require_allowed(row.repo.repo_type, row.repo.name)
+        self._require_up(row.repo.upstream)
         engine = await self._opened_engine()
-        async for block in engine.pass_on(self._item(row, snapshot, entry), span):
-            yield block
+        try:
+            async for block in engine.pass_on(self._item(row, snapshot, entry), span):
+                yield block
+        except HubsyncError as error:
+            self._note_down(row.repo.upstream, error)
+            raise
 
     def _item(
         self,
@@ -318,7 +317,6 @@ class OnDemand:
             raise
         finally:
             self._coming.pop(entry.want.key, None)
-            self._fetching.pop(incoming, None)
             incoming.end(error)
         if error is None:
             self._lay_out_soon(row, snapshot)
@@ -359,6 +357,14 @@ class OnDemand:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
+
+
+def _keep(kept: "dict[_Question, T]", question: "_Question", value: T) -> None:
+    """As the newest of all; the oldest makes room."""
+    kept.pop(question, None)
+    kept[question] = value
+    while len(kept) > ANSWERS_KEPT:
+        kept.pop(next(iter(kept)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,9 +194,10 @@ class Download:
 
     async def _restart(self, ingest: Ingest, why: Exception) -> None:
         self._forget_the_way()
-        if self._watch:
-            self._watch.restarted()
         await self._run.disk(ingest.restart)
+        if self._watch:
+            # Not before: who joined in between would take the old bytes for new.
+            self._watch.restarted()
         self._shown.nothing()
         await self._patience.pause(RetryLaterError(f"{why}; starting over"), 0)
 

@@ -31,7 +31,7 @@ class Watch(Protocol):
         """More is there."""
 
     def restarted(self) -> None:
-        """What was there is dropped: it comes again, and may be other bytes."""
+        """What was there is gone: it comes again, and may be other bytes."""
 
     def verified(self) -> None:
         """All is there, and what it should be."""

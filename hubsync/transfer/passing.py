@@ -1,12 +1,11 @@
 """Passing a file's bytes on without keeping them."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator
 
 import aiohttp
 
-from hubsync.model.digest import Descriptor
+from hubsync.model.blob_hash import BlobHash
 from hubsync.model.spans import Span
 from hubsync.ports.blobs import BlobCorruptError
 from hubsync.ports.hub import UnavailableError
@@ -38,7 +37,7 @@ async def pass_on(
         BlobCorruptError: the whole file was not what it should be.
     """
     start, stop = span
-    check = _Check(fetch.want) if span == (0, fetch.size_bytes) else None
+    check = BlobHash(fetch.want) if span == (0, fetch.size_bytes) else None
     at, failures, held_back = start, 0, b""
     while at < stop:
         try:
@@ -55,10 +54,12 @@ async def pass_on(
             failures += 1
             if failures > options.retries_max:
                 raise UnavailableError(f"cannot fetch {fetch.path}: {error}") from error
-            wait_s = getattr(error, "wait_s", None) or BACKOFF_S * 2**failures
+            asked_s = error.wait_s if isinstance(error, RetryLaterError) else None
+            wait_s = asked_s or BACKOFF_S * 2**failures
             await asyncio.sleep(min(wait_s, options.read_timeout_s))
     if check is not None:
-        check.finish()
+        if (other := check.other()) is not None:
+            raise BlobCorruptError(fetch.want, other, check.at)
         yield held_back
 
 
@@ -86,33 +87,3 @@ async def _ask(
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise broken(reply.host, error) from error
     raise RetryLaterError(f"{reply.host} stopped {left} bytes before the end")
-
-
-class _Check:
-    """Compares what has passed with the name of the file."""
-
-    def __init__(self, want: Descriptor) -> None:
-        self._want, self._size_bytes = want, 0
-        self._sha256 = hashlib.sha256()
-        self._sha1 = hashlib.sha1(b"blob %d\0" % want.size_bytes, usedforsecurity=False)
-
-    def update(self, block: bytes) -> None:
-        self._size_bytes += len(block)
-        if self._want.digest:
-            self._sha256.update(block)
-        else:
-            self._sha1.update(block)
-
-    def finish(self) -> None:
-        """Raises: BlobCorruptError: it was something else."""
-        want = self._want
-        if want.digest:
-            got, name = (
-                f"sha256:{self._sha256.hexdigest()}",
-                f"sha256:{want.digest.hex}",
-            )
-        else:
-            assert want.git_oid
-            got, name = f"git:{self._sha1.hexdigest()}", f"git:{want.git_oid.hex}"
-        if got != name:
-            raise BlobCorruptError(want, got, self._size_bytes)

@@ -198,8 +198,7 @@ def test_a_worker_that_cannot_start_ends_the_server_with_its_error(
     [
         (("--tls-cert", "/nowhere.pem"), "cannot read /nowhere.pem"),
         (("--tls-key", "/nowhere.pem"), "serve.tls_cert is not"),
-        (("--workers", "2", "--on-missing", "on_demand"), "workers = 1"),
-        (("--self-signed", "--tls-cert", "/x"), "self-signed one asked for"),
+        (("--tls-self-signed", "--tls-cert", "/x"), "self-signed one asked for"),
         (("--workers", "0"), "0 is not in the range"),
     ],
 )
@@ -215,7 +214,7 @@ def test_what_cannot_be_meant_is_refused(
 def test_https_with_a_certificate_made_here(
     store: Store, tmp_path: Path, client: Client
 ) -> None:
-    secured = (*TWO, "--self-signed")
+    secured = (*TWO, "--tls-self-signed")
     with running(store, tmp_path / "log", *secured) as server:
         cert = store.root / "tls" / "cert.pem"
         context = ssl.create_default_context(cafile=str(cert))

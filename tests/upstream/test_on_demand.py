@@ -303,6 +303,19 @@ def test_with_the_upstream_gone_what_is_held_is_served(
         assert server.get("/api/models/acme/other").status == 503
 
 
+@pytest.mark.parametrize("policy", ["on_demand", "streamed"])
+def test_an_upstream_that_fails_is_left_alone_for_a_while(
+    hub: TestHub, repo: HubRepo, mirror: Mirror, policy: str
+) -> None:
+    with serving(mirror, on_missing=policy) as server:
+        assert server.get("/api/models/acme/tiny").status == 200
+        hub.faults.add(Fault("status", match="/resolve/", status=503, times=-1))
+        assert server.get(f"{RESOLVE}/w.bin").status == 503
+        asked = len(hub.requests)
+        assert server.get(f"{RESOLVE}/w.bin").status == 503
+        assert len(hub.requests) == asked
+
+
 def test_a_damaged_blob_is_fetched_again(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hubsync.model.repo import RepoType
 from tests.unit.serve.mirror import File, Live, Mirror, serving
 
-SAFETENSORS = (
-    b'\x40\0\0\0\0\0\0\0{"w":{"dtype":"U8","shape":[299928],' + bytes(range(256)) * 1172
-)
+_WEIGHTS = bytes(range(256)) * 1172
+_HEADER = b'{"w":{"dtype":"U8","shape":[300032],"data_offsets":[0,300032]}}'
+SAFETENSORS = b"\x40\0\0\0\0\0\0\0" + _HEADER.ljust(0x40) + _WEIGHTS
 BIG = bytes(range(251)) * 40_000  # 10 MB, and no two MiB of it alike
 
 CARD: dict[str, object] = {

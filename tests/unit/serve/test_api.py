@@ -11,6 +11,7 @@ import pytest
 
 from hubsync.model.digest import Digest
 from hubsync.model.repo import RepoType
+from hubsync.serve.conditional import tag_of
 from hubsync.wire.lfs import pointer_oid
 from tests.unit.serve.conftest import SAFETENSORS, bert_files
 from tests.unit.serve.mirror import Answer, File, Live, Mirror, oid, serving
@@ -128,6 +129,74 @@ def test_info_of_local_content_comes_from_its_readme(live: Live) -> None:
     assert {"tiny", "handmade"} <= set(info["tags"])
     assert (info["likes"], info["downloads"], info["gated"]) == (0, 0, False)
     assert len(info["_id"]) == 24
+
+
+def test_local_models_have_the_tags_that_the_hub_would_give(
+    own_mirror: Mirror,
+) -> None:
+    card = b"""---
+license: mit
+language: [en, fr]
+datasets: acme/x
+base_model: acme/y
+pipeline_tag: fill-mask
+tags: [tiny]
+---
+"""
+    config = {"model_type": "bert", "architectures": ["BertModel"], "secret": 1}
+    files = {
+        "README.md": File(card),
+        "config.json": File(json.dumps(config).encode()),
+        "model.safetensors": File(SAFETENSORS, lfs=True),
+        "onnx/model.onnx": File(b"onnx"),
+    }
+    own_mirror.publish("a/b", files, upstream="local")
+    with serving(own_mirror) as live:
+        info = live.get("/api/models/a/b").json()
+        assert info["tags"] == [
+            "transformers", "onnx", "safetensors", "bert", "fill-mask", "tiny", "en",
+            "fr", "dataset:acme/x", "base_model:acme/y", "license:mit",
+        ]  # fmt: skip
+        assert info["library_name"] == "transformers"
+        assert info["config"] == {"model_type": "bert", "architectures": ["BertModel"]}
+        assert len(live.get("/api/models?filter=transformers,bert").json()) == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [b"", b"[]", b"{", b'{"model_type": 1, "architectures": [1]}', b"[" * 9999],
+)
+def test_no_config_breaks_the_answer(own_mirror: Mirror, config: bytes) -> None:
+    own_mirror.publish("a/b", {"config.json": File(config)}, upstream="local")
+    with serving(own_mirror) as live:
+        assert "config" not in live.get("/api/models/a/b").json()
+
+
+def test_local_datasets_and_spaces_have_theirs(own_mirror: Mirror) -> None:
+    card = b"""---
+license: mit
+language: en
+task_categories: [question-answering]
+size_categories: n<1K
+sdk: gradio
+tags: [tiny]
+---
+"""
+    for kind in (RepoType.DATASET, RepoType.SPACE):
+        own_mirror.publish(
+            "a/b", {"README.md": File(card)}, repo_type=kind, upstream="local"
+        )
+    with serving(own_mirror) as live:
+        dataset = live.get("/api/datasets/a/b").json()
+        assert dataset["tags"] == [
+            "task_categories:question-answering", "language:en", "license:mit",
+            "size_categories:n<1K", "tiny",
+        ]  # fmt: skip
+        space = live.get("/api/spaces/a/b").json()
+        assert (space["sdk"], space["tags"]) == (
+            "gradio",
+            ["gradio", "tiny", "license:mit"],
+        )
 
 
 BOMB = "a: &a [x,x,x,x]\n" + "".join(
@@ -638,6 +707,15 @@ def test_small_routes(live: Live) -> None:
     assert live.get("/api/collections/acme/x-abc").status == 404
     assert live.get("/api/datasets/acme/tiny-csv/parquet").status == 404
     assert live.get("/healthz").json()["status"] == "ok"
+    assert live.get(f"{BERT}/likers").json() == []
+    assert live.get(f"{BERT}/discussions?p=0").json() == {
+        "discussions": [],
+        "count": 0,
+        "start": 0,
+        "numClosedDiscussions": 0,
+    }
+    for kind, key in (("models", "pipeline_tag"), ("datasets", "task_categories")):
+        assert live.get(f"/api/{kind}-tags-by-type").json()[key] == []
     welcome = live.get("/").body.decode()
     assert f"HF_ENDPOINT={live.url}" in welcome
 
@@ -645,7 +723,7 @@ def test_small_routes(live: Live) -> None:
 @pytest.mark.parametrize(
     "target",
     ["/api", "/api/", "/api/nothing", "/api/models/a/b/c", "/favicon.ico", "/a/b/c/d",
-     f"{BERT}/nothing", f"{BERT}/likers", f"{BERT}/discussions?p=0", "/v2/a/b/tags/x",
+     f"{BERT}/nothing", f"{BERT}/likers/x", f"{BERT}/discussions/1", "/v2/a/b/tags/x",
      f"{BERT}/revision", f"{BERT}/tree/", "/acme/tiny-bert/resolve/main",
      "/acme/tiny-bert/info/refs?service=git-upload-pack", "/acme/tiny-bert"],
 )  # fmt: skip
@@ -653,6 +731,76 @@ def test_other_routes_are_a_fast_404(live: Live, target: str) -> None:
     answer = live.get(target)
     assert answer.status == 404
     assert answer.json()["error"]
+
+
+def test_an_address_that_the_hub_redirected_to(live: Live) -> None:
+    base = "/api/resolve-cache/models/acme"
+    query = "?%2Facme%2Ftiny-bert%2Fresolve%2Fmain%2Fconfig.json=&etag=%22x%22"
+    answer = live.get(f"{base}/tiny-bert/{HEAD_2}/config.json{query}")
+    assert (answer.status, answer.body) == (200, b'{"v": 2}\n')
+    assert answer.headers["x-repo-commit"] == HEAD_2
+    odd = live.get(f"{base}/tiny-bert/{HEAD_2}/sub%20dir/a%20b%231.txt")
+    assert odd.body == b"odd name\n"
+    moved = live.get(f"{base}/old-bert/{HEAD_2}/config.json{query}")
+    assert moved.status == 307
+    assert live.get(moved.headers["location"]).status == 200
+    for tail in ("main/config.json", HEAD_2, f"{HEAD_2}/", f"{HEAD_2}/nothing"):
+        assert live.get(f"{base}/tiny-bert/{tail}").status == 404
+    assert live.get(f"/api/resolve-cache/x/acme/a/{HEAD_2}/b").status == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [BERT, f"{BERT}/tree/main", f"{BERT}/refs", f"{BERT}/commits/main", "/api/models"],
+)
+def test_json_that_is_known_is_not_sent_again(live: Live, target: str) -> None:
+    first = live.get(target)
+    etag = first.headers["etag"]
+    assert etag.startswith('W/"')
+    again = live.get(target, If_None_Match=etag)
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["etag"] == etag
+    for name in ("x-repo-commit", "link", "x-total-count"):
+        assert again.headers.get(name) == first.headers.get(name)
+    assert live.ask(target, "HEAD", {"If-None-Match": etag}).status == 304
+    other = live.get(target, If_None_Match='W/"2-other"')
+    assert (other.status, other.body) == (200, first.body)
+
+
+def test_an_error_has_no_etag(live: Live) -> None:
+    assert "etag" not in live.get("/api/models/acme/nothing").headers
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["models.info", "models.list", "models.refs", "datasets.info", "spaces.info"],
+)
+def test_the_etag_is_the_hubs(name: str) -> None:
+    said = recorded(name)["response"]
+    body = json.dumps(said["json"], separators=(",", ":"), ensure_ascii=False).encode()
+    assert f'W/"{tag_of(body)}"' == said["headers"]["Etag"]
+
+
+HEADS = [
+    BERT, f"{BERT}/revision/main", f"{BERT}/tree/main?recursive=true", f"{BERT}/refs",
+    f"{BERT}/commits/main", f"{BERT}/treesize/main", f"{BERT}/auth-check",
+    f"{BERT}/discussions", "/api/models", "/api/datasets", "/api/spaces", "/", "/v2/",
+    "/api/collections", "/api/agent-harnesses", "/api/models-tags-by-type", "/healthz",
+    "/acme/tiny-bert/resolve/main/config.json", "/acme/tiny-bert/raw/main/config.json",
+    "/acme/tiny-bert/raw/main/model.safetensors", "/api/models/acme/nothing",
+    f"{BERT}/tree/nothing", f"{BERT}/tree/main/nothing", "/api/models?limit=0",
+    "/acme/tiny-bert/resolve/main/nothing", "/splits", "/rows", "/nothing",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", HEADS)
+def test_head_is_get_without_a_body(live: Live, target: str) -> None:
+    """Length, type, errors' codes and sentences: all that GET says of itself."""
+    get, head = live.get(target), live.ask(target, "HEAD")
+    assert (head.status, head.body) == (get.status, b"")
+    theirs = {**get.headers, "date": "", "x-request-id": ""}
+    assert {**head.headers, "date": "", "x-request-id": ""} == theirs
+    assert get.headers["content-length"] == str(len(get.body))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

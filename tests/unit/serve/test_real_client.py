@@ -201,6 +201,59 @@ def test_questions(live: Live, tmp_path: Path) -> None:
     assert len(found["files"]) == 8
 
 
+def test_more_questions(mirror: Mirror, tmp_path: Path) -> None:
+    with serving(mirror) as live:
+        found = client(
+            live,
+            tmp_path,
+            """
+            from typing import get_args
+            from huggingface_hub import HfApi
+            from huggingface_hub import hf_api
+            api = HfApi()
+            for kind, info, names in (
+                ("model", api.model_info, hf_api.ExpandModelProperty_T),
+                ("dataset", api.dataset_info, hf_api.ExpandDatasetProperty_T),
+                ("space", api.space_info, hf_api.ExpandSpaceProperty_T),
+            ):
+                repo = {"model": "acme/tiny-bert", "dataset": "acme/tiny-csv",
+                        "space": "acme/demo"}[kind]
+                result[kind] = info(repo, expand=list(get_args(names))).id
+            for sort in get_args(hf_api.ModelSort_T):
+                listed = api.list_models(sort=sort, limit=2)
+                result[f"by {sort}"] = len(list(listed))
+            result["large"] = [
+                one.id for one in api.list_models(num_parameters="min:1B")
+            ]
+            result["apps"] = [one.id for one in api.list_models(apps=["llama.cpp"])]
+            result["spaces"] = [one.id for one in api.list_spaces(filter="gradio")]
+            result["talk"] = list(api.get_repo_discussions("acme/tiny-bert"))
+            result["likers"] = list(api.list_repo_likers("acme/tiny-bert"))
+            result["tags"] = [api.get_model_tags()["license"],
+                              api.get_dataset_tags()["language"]]
+            weights = api.get_safetensors_metadata("acme/tiny-bert")
+            result["weights"] = weights.parameter_count
+            info = api.model_info("acme/tiny-bert", expand=["safetensors"])
+            result["counted"] = info.safetensors.parameters
+            result["tree size"] = api.repo_info("acme/tiny-bert").sha
+            """,
+        )
+    kinds = [found.pop(kind) for kind in ("model", "dataset", "space")]
+    assert kinds == ["acme/tiny-bert", "acme/tiny-csv", "acme/demo"]
+    assert {found.pop(key) for key in list(found) if key.startswith("by ")} == {2}
+    assert found == {
+        "large": [],
+        "apps": [],
+        "spaces": [],
+        "talk": [],
+        "likers": [],
+        "tags": [[], []],
+        "weights": {"U8": 300032},
+        "counted": {"U8": 300032},
+        "tree size": HEAD_2,
+    }
+
+
 ERRORS = """
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, auth_check
 api = HfApi()

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hubsync.model.spans import Spans
-from hubsync.ports.blobs import HeldBlob, NoRoomError
+from hubsync.ports.blobs import HeldBlob, Ingest, NoRoomError
 from hubsync.ports.hub import UnavailableError
 from hubsync.store.disk import StoreIOError
 from hubsync.store.ingest import LocalIngest
@@ -103,6 +104,26 @@ def test_it_comes_in_parts_over_several_connections_each_byte_once(
     assert fetching.watcher.verified[item.path] == len(DATA)
 
 
+class Along:
+    """Reads along, and looks what is there when it is told of a start over."""
+
+    def __init__(self) -> None:
+        self.there_at_restarts: list[int] = []
+        self.read = b""
+
+    def begun(self, ingest: Ingest) -> None:
+        self._ingest, self._file = ingest, ingest.reader()
+
+    def advanced(self) -> None: ...
+
+    def restarted(self) -> None:
+        self.there_at_restarts.append(self._ingest.offset)
+
+    def verified(self) -> None:
+        with self._file:
+            self.read = self._file.read()
+
+
 class TestFaultsOfOnePart:
     @pytest.mark.parametrize("kind", ["truncate", "no_length", "stall"])
     def test_what_is_lacking_of_it_is_fetched_and_nothing_else(
@@ -139,6 +160,15 @@ class TestFaultsOfOnePart:
         fetching.run([item], **PARTS)
         assert fetching.read(DATA) == DATA
         assert "Range" not in parts(hub)[-1].headers
+
+    def test_who_reads_along_hears_of_a_start_over_when_nothing_old_is_there(
+        self, hub: TestHub, item: Fetch, fetching: Fetching
+    ) -> None:
+        hub.faults.add(Fault("ignore_range", role="cdn", after=3))
+        along = Along()
+        fetching.run([replace(item, watch=along)], **PARTS)
+        assert along.there_at_restarts == [0]
+        assert along.read == DATA
 
     def test_one_wrong_byte_is_found_and_all_is_fetched_once_more(
         self, hub: TestHub, item: Fetch, fetching: Fetching
