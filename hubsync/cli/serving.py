@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 from collections.abc import Callable
 
 from hubsync.cli.main import CYCLES_AFTER
@@ -68,8 +67,6 @@ def work(
     settings: Settings, options: ServeOptions, access_log: bool, orders: Orders
 ) -> None:
     """Serve as one of several, until SIGTERM or until the parent is gone."""
-    # Ctrl-C reaches the whole group; the parent decides what comes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_streams()
     gc.set_threshold(CYCLES_AFTER)
     log_requests(access_log)

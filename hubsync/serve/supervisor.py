@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 
 from hubsync.model.errors import HubsyncError
 from hubsync.serve.events import Event
@@ -206,7 +207,7 @@ class Supervisor:
             process = get_context("spawn").Process(
                 target=self._work, args=(orders,), name=f"worker-{number}"
             )
-            process.start()
+            _start(process)
             theirs.close()  # its end, or we would never see that it is gone
             self._running[number] = process
             loop = asyncio.get_running_loop()
@@ -250,6 +251,20 @@ class Supervisor:
     def _fail(self, error: HubsyncError) -> None:
         self._failure = self._failure or error
         self._stop.set()
+
+
+def _start(process: SpawnProcess) -> None:
+    """Start it deaf to SIGINT, which it inherits.
+
+    Ctrl-C reaches the whole group, and the parent decides what comes of it: a
+    worker that is still importing would only say where it was interrupted.
+    """
+    ensure_running()  # or `start` does, and lets the signal in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kill(process: SpawnProcess, number: signal.Signals) -> None:

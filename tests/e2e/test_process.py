@@ -164,6 +164,19 @@ def test_sigterm_lets_a_download_end_and_takes_no_new_one(
         assert server.process.wait(WAIT_S) == 0
 
 
+def test_ctrl_c_while_workers_start_is_the_parents_to_hear(
+    store: Store, tmp_path: Path
+) -> None:
+    server = start(store, tmp_path / "log", *TWO)
+    with server.process:
+        until(server.workers)
+        for pid in server.workers():
+            os.kill(pid, signal.SIGINT)  # as the terminal sends it to everybody
+        until(lambda: "serving" in server.log.read_text())
+        assert server.stop(signal.SIGINT) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_workers_end_when_their_parent_is_killed(store: Store, tmp_path: Path) -> None:
     with running(store, tmp_path / "log", *TWO) as server:
         workers = server.workers()
