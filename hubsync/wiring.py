@@ -19,6 +19,7 @@ from hubsync.model.errors import NotHeldError, UsageError
 from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import HeldBlob, StoreReadOnlyError
+from hubsync.ports.gate import Gate
 from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress, SilentProgress
 from hubsync.ports.view import View
@@ -101,6 +102,13 @@ class App:
             options=options,
             progress=progress,
         )
+
+    def gate(self) -> Gate:
+        """Who is asked whether somebody may read what came from an upstream."""
+        from hubsync.hubs.hf_gate import HfGate  # noqa: PLC0415 - as above
+
+        upstreams = self.settings.upstreams.items()
+        return HfGate({name: one.endpoint for name, one in upstreams})
 
     def puller(self, progress: Progress, *, patient: bool = True) -> Puller:
         options = transfer_options(self.settings)

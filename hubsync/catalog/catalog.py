@@ -17,6 +17,7 @@ from hubsync.catalog import (
     repos,
     schema,
     snapshots,
+    tokens,
     trees,
 )
 from hubsync.catalog.address import CatalogAddress, sqlite_url
@@ -35,6 +36,7 @@ from hubsync.catalog.rows import (
     TotalsRow,
 )
 from hubsync.catalog.session import Session
+from hubsync.catalog.tokens import TokenGrant, TokenRow
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import RefName
@@ -281,7 +283,32 @@ class Catalog:
 
         return self._session.write(mark)
 
+    def add_token(self, name: str, sha256: str, grant: TokenGrant) -> None:
+        """Let whoever has the token with this digest read.
+
+        Raises:
+            TokenExistsError: there is one of that name.
+        """
+        now = _now()
+        self._session.write(lambda tx: tokens.add(tx, name, sha256, grant, now))
+
+    def revoke_token(self, name: str) -> bool:
+        """Forget a token; whether there was one of that name."""
+        return self._session.write(lambda tx: tokens.revoke(tx, name))
+
     # Reading
+
+    def tokens(self) -> Sequence[TokenRow]:
+        """All that were handed out and not revoked, by name."""
+        return tokens.list_tokens(self._session)
+
+    def find_token(self, sha256: str) -> TokenRow | None:
+        """Whose token has this digest; it may have expired."""
+        return tokens.find(self._session, sha256)
+
+    def get_token(self, number: int) -> TokenRow | None:
+        """By its number; it may have expired."""
+        return tokens.get(self._session, number)
 
     def repos(self, *, pattern: str | None = None) -> list[RepoRow]:
         """All repos, or those whose name matches a shell pattern in any case.

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
@@ -13,6 +12,7 @@ from hubsync.catalog.errors import IdentityChangedError
 from hubsync.catalog.rows import Publication, RepoRow
 from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import repo_aliases, repos
+from hubsync.model.globs import matches
 from hubsync.model.repo import RepoId, RepoType
 
 _COLUMNS = (
@@ -83,18 +83,12 @@ def list_repos(session: Session, pattern: str | None) -> list[RepoRow]:
         for repo_id, name in connection.execute(named.order_by(repo_aliases.c.name)):
             aliases[repo_id].append(name)
         order = (repos.c.upstream, repos.c.repo_type, repos.c.name)
-        wanted = None if pattern is None else pattern.casefold()
         rows = []
         for row in connection.execute(select(repos).order_by(*order)).mappings():
             repo = RepoId(row["upstream"], RepoType(row["repo_type"]), row["name"])
-            if wanted is None or _matches(repo, wanted):
+            if pattern is None or matches(repo, [pattern]):
                 rows.append(_of_mapping(row, aliases[row["id"]]))
         return rows
-
-
-def _matches(repo: RepoId, folded: str) -> bool:
-    names = (str(repo), repo.path, repo.name)
-    return any(fnmatchcase(name.casefold(), folded) for name in names)
 
 
 def _of_mapping(row: RowMapping, aliases: Iterable[str]) -> RepoRow:

@@ -176,3 +176,22 @@ lease_claims = Table(
     Column("lease_id", ForeignKey("leases.id"), primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
+
+# Who may read from `hubsync serve`.  lookup: the beginning of sha256, by which a
+# token is found; the rest is compared without telling how far it agrees.
+tokens = Table(
+    "tokens",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False),
+    Column("lookup", NAME, nullable=False),
+    Column("sha256", NAME, nullable=False),
+    Column("repos", JsonText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("rate_bytes_per_s", BigInteger),
+    Column("requests_per_minute", Integer),
+    UniqueConstraint("name"),
+    Index(None, "lookup"),
+    sqlite_autoincrement=True,
+)

@@ -34,6 +34,7 @@ COMMANDS = {
     "forget": ("forget_cmd", "Drop a recorded snapshot, or a whole repo."),
     "gc": ("gc_cmd", "Delete blobs that no recorded snapshot needs."),
     "serve": ("serve_cmd", "Answer Hugging Face clients over HTTP."),
+    "token": ("token_cmd", "Tokens of those who may read: add, list, revoke."),
     "db": ("db_cmd", "The catalog: upgrade, check, rebuild from the store."),
     "config": ("config_cmd", "The configuration: init, check, show."),
     "selftest": ("selftest_cmd", "Whether this file system keeps a store safe."),

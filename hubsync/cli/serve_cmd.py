@@ -16,7 +16,8 @@ from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.supervisor import supervise
-from hubsync.wiring import open_app
+from hubsync.serve.trust import is_here
+from hubsync.wiring import App, open_app
 
 EPILOG = """\b
 EXAMPLES
@@ -102,10 +103,13 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     if is_self_signed:
         options = _self_signed(settings, options)
     if options.workers > 1:
+        with common.open(or_read_only=True) as app:
+            _warn(app, options)
         part = partial(work, settings, options, access_log)
         asyncio.run(supervise(part, options, ready))
         return
     with common.open(or_read_only=True) as app:
+        _warn(app, options)
         asyncio.run(answer(app, options, ready))
 
 
@@ -127,6 +131,19 @@ def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
     return dataclasses.replace(options, tls_cert=cert, tls_key=key)
 
 
+def _warn(app: App, options: ServeOptions) -> None:
+    """Of what is probably not meant."""
+    is_near = options.unix_socket is not None or is_here(options.host)
+    if options.auth == "open" and not is_near:
+        say(
+            f"hubsync: warning: whoever reaches {options.host}:{options.port} can read "
+            "all that is held, also what is gated or private upstream. To change it: "
+            'auth = "tokens" under [serve] in the configuration, and hubsync token add'
+        )
+    if options.auth == "tokens" and not app.catalog.tokens():
+        say("hubsync: warning: nobody can read: there is no token (hubsync token add)")
+
+
 def _options(settings: Settings) -> ServeOptions:
     serve = settings.serve
     return ServeOptions(
@@ -140,11 +157,15 @@ def _options(settings: Settings) -> ServeOptions:
         workers=serve.workers,
         tls_cert=serve.tls_cert,
         tls_key=serve.tls_key,
-        trusted_proxies=serve.trusted_proxies,
         accel=serve.accel,
         accel_prefix=serve.accel_prefix,
         connections_max=serve.max_connections,
         connections_per_client_max=serve.connections_per_client,
+        auth=serve.auth,
+        auth_cache_s=serve.auth_cache,
+        auth_header=serve.auth_header,
+        trusted_proxies=serve.trusted_proxies,
+        audit_log=serve.audit_log,
     )
 
 

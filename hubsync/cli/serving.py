@@ -42,8 +42,9 @@ async def answer(
     server = create_app(
         _library(app),
         options,
-        ondemand=ondemand,
+        source=ondemand,
         recheck=recheck,
+        gate=app.gate() if options.auth == "pass-through" else None,
         folder=BlobFolder(app.root.blobs, app.blobs.path),
         metrics=orders.metrics() if orders else None,
     )

@@ -113,7 +113,6 @@ class ServeSettings(Section):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_self_signed: bool = False
-    trusted_proxies: tuple[str, ...] = ()
     accel: Literal["off", "x-accel-redirect", "x-sendfile"] = "off"
     accel_prefix: str = "/_blobs/"
     max_connections: Annotated[int, Field(ge=1)] = 4096
@@ -125,6 +124,11 @@ class ServeSettings(Section):
     refresh_after: Delay = 300.0
     xet: Literal["auto", "off", "always"] = "auto"
     xet_above: Size = 50_000_000_000
+    auth: Literal["open", "tokens", "pass-through", "proxy"] = "open"
+    auth_cache: Delay = 60.0
+    auth_header: str = "X-Forwarded-User"
+    trusted_proxies: tuple[str, ...] = ()
+    audit_log: Path | None = None
 
 
 def default_upstreams() -> dict[str, UpstreamSettings]:

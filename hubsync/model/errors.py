@@ -33,6 +33,10 @@ class HubsyncError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # To another process: not by `__init__`, which each class has its own of.
+        return _again, (type(self), self.args, self.__dict__)
+
 
 class UsageError(HubsyncError):
     """What was typed or configured cannot be meant."""
@@ -56,3 +60,12 @@ class IntegrityError(HubsyncError):
     """Bytes, or a listing of them, are not what they must be."""
 
     exit_code = ExitCode.INTEGRITY
+
+
+def _again(
+    kind: type[HubsyncError], args: tuple[object, ...], fields: dict[str, object]
+) -> HubsyncError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error

@@ -8,8 +8,9 @@ from aiohttp import web
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.revision import DEFAULT_BRANCH
+from hubsync.serve.access import METADATA, Access
 from hubsync.serve.contents import Contents
-from hubsync.serve.errors import no_entry, no_repo, no_revision, no_route
+from hubsync.serve.errors import no_entry, no_revision, no_route
 from hubsync.serve.found import Found, elsewhere
 from hubsync.serve.info import FROM_WEIGHTS, info_of, list_of
 from hubsync.serve.library import Library, Page, snapshot_key
@@ -47,12 +48,13 @@ class Api:
         library: Library,
         contents: Contents,
         options: ServeOptions,
+        access: Access,
         xet: Xet,
         *,
         missing: Missing | None = None,
     ) -> None:
-        self._library, self._options, self._xet = library, options, xet
-        self._missing = missing
+        self._library, self._options, self._access = library, options, access
+        self._xet, self._missing = xet, missing
         self._of_repo = {
             "refs": self._refs,
             "auth-check": self._auth_check,
@@ -82,8 +84,8 @@ class Api:
         Raises:
             Problem: the Hub's own error for it.
         """
-        row = await self._repo(route)
-        if row.repo.name != route.name:
+        row = await self._repo(request, route)
+        if row.repo.name != route.name and route.has_name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
             if route.path:
@@ -95,15 +97,16 @@ class Api:
         snapshot = await self._snapshot(route, row)
         return await of_snapshot(request, Found(route, row, snapshot))
 
-    async def _repo(self, route: Route) -> RepoRow:
-        library = self._library
-        row = await library.ask(library.repo, route.repo_type, route.name)
-        if row is None and self._missing:
+    async def _repo(self, request: web.Request, route: Route) -> RepoRow:
+        """What is held under the name, or can be, for whoever asks."""
+        library, access = self._library, self._access
+        named = (route.repo_type, route.name)
+        row = await library.ask(library.repo, *named)
+        if row is None and self._missing and await access.may_fetch(request, *named):
             await self._missing.learn(None, route)
-            row = await library.ask(library.repo, route.repo_type, route.name)
-        if row is None:
-            raise no_repo(route.repo_type, route.name)
-        return row
+            row = await library.ask(library.repo, *named)
+        contents = route.verb not in METADATA
+        return await access.admit(request, *named, row, contents=contents)
 
     async def _snapshot(self, route: Route, row: RepoRow) -> SnapshotRow:
         library = self._library
@@ -123,7 +126,7 @@ class Api:
         """``GET /api/{type}``."""
         query = Query.read(params_of(request), repo_type)
         items, following = await self._library.ask_slowly(
-            list_of, self._library, query, repo_type
+            list_of, self._library, query, repo_type, self._access.lists(request)
         )
         headers = {}
         if following is not None:
@@ -141,7 +144,7 @@ class Api:
     async def _auth_check(
         self, request: web.Request, row: RepoRow
     ) -> web.StreamResponse:
-        return web.Response(text="OK")  # who may reach the mirror may read it all
+        return web.Response(text="OK")  # who may not does not come this far
 
     async def _discussions(
         self, request: web.Request, row: RepoRow

@@ -9,7 +9,9 @@ from functools import partial
 
 from aiohttp import web
 
+from hubsync.ports.gate import Gate
 from hubsync.serve.accel import Accel
+from hubsync.serve.access import Access
 from hubsync.serve.account import Account
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
@@ -19,7 +21,7 @@ from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.folder import BlobFolder
-from hubsync.serve.following import Following
+from hubsync.serve.following import Following, Source
 from hubsync.serve.library import Library
 from hubsync.serve.limits import ConnectionLimits
 from hubsync.serve.listen import BACKLOG, bind, close, url_of
@@ -31,7 +33,6 @@ from hubsync.serve.proxies import Proxies
 from hubsync.serve.site import Site
 from hubsync.serve.tls import HANDSHAKE_S, Tls
 from hubsync.serve.xet import Xet
-from hubsync.sync.ondemand import OnDemand
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
@@ -48,24 +49,27 @@ def create_app(
     library: Library,
     options: ServeOptions,
     *,
-    ondemand: OnDemand | None = None,
+    source: Source | None = None,
     recheck: Recheck | None = None,
+    gate: Gate | None = None,
     folder: BlobFolder | None = None,
     metrics: Metrics | None = None,
 ) -> web.Application:
     """The application; its threads are ended by its own clean-up.
 
-    *ondemand* gets what is missing, *recheck* looks at what seems damaged; None:
-    it is refused, and only logged.  *folder* is where the blobs are, *metrics*
-    where to count: None: here alone.
+    *source* gets what is missing, *recheck* looks at what seems damaged; None:
+    it is refused, and only logged.  *gate* is asked about readers, for
+    ``serve.auth = "pass-through"``.  *folder* is where the blobs are, *metrics*
+    where to count; None: here alone.
 
     Raises:
-        UsageError: *options* cannot be meant.
+        UsageError, AuditLogError: *options* cannot be meant.
     """
     metrics = metrics or Metrics()
     proxies = Proxies(options)
     limits = ConnectionLimits(options, proxies.trusts, metrics)
     account = Account(proxies, limits, metrics)
+    access = Access.of(library, options, gate)
     watch = IdleWatch(options.idle_s)
     app = web.Application(
         middlewares=[account.middleware, edge, watch.middleware, conditional],
@@ -76,26 +80,29 @@ def create_app(
     damages = Damages(recheck)
     sender = FileSender(library.blobs, options, damages, Accel(options, folder))
     missing = None
-    if ondemand:
+    if source:
         keeps = options.on_missing == "on_demand"
-        missing = Following(ondemand, library, sender, keeps=keeps)
+        missing = Following(source, library, sender, keeps=keeps)
     xet = Xet(options)
     contents = Contents(library, sender, xet, missing)
-    api = Api(library, contents, options, xet, missing=missing)
-    cas = Cas(library, sender, options)
+    api = Api(library, contents, options, access, xet, missing=missing)
+    cas = Cas(library, sender, options, access)
     more = more_families(api, library, contents, options)
     families = {**cas.families, **probes.families, **more}
-    site = Site(api, library, options, families)
+    site = Site(api, library, options, access, families)
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
+    if access.is_watching:
+        app.on_response_prepare.append(access.before_headers)
 
     async def close_parts(_: web.Application) -> AsyncIterator[None]:
         yield
-        if ondemand:
-            await ondemand.close()
+        if source:
+            await source.close()
         await damages.close()
         sender.close()
+        access.close()
 
     app.cleanup_ctx.append(close_parts)
     return app

@@ -7,22 +7,25 @@ what that commit has can be found.
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import NoReturn
 
 from aiohttp import web
 
 from hubsync.model.snapshot import HeldEntry
+from hubsync.serve.access import Access
 from hubsync.serve.errors import Problem, no_route
 from hubsync.serve.events import Event
 from hubsync.serve.files import FileSender, choose_part
-from hubsync.serve.grants import Grant, Signer
+from hubsync.serve.grants import Grant, signer_of
 from hubsync.serve.library import Library
+from hubsync.serve.more import Family
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import json_response, own_url, params_of, value
 from hubsync.serve.sendfile import FileTruncatedError
-from hubsync.serve.site import Family
+from hubsync.serve.visit import pieces_of
 from hubsync.serve.xet import CAS
 from hubsync.wire.ranges import ByteRange
 from hubsync.wire.xet import Xorb, emit_reconstruction, xorb_of
@@ -39,10 +42,15 @@ class Cas:
     """The routes below ``/_xet/``."""
 
     def __init__(
-        self, library: Library, sender: FileSender, options: ServeOptions
+        self,
+        library: Library,
+        sender: FileSender,
+        options: ServeOptions,
+        access: Access,
     ) -> None:
         self._library, self._sender, self._options = library, sender, options
-        self._signer = Signer(options.secret)
+        self._access = access
+        self._signer = signer_of(options)
 
     @property
     def families(self) -> Mapping[str, Family]:
@@ -73,13 +81,17 @@ class Cas:
         grant = self._signer.read(text.strip()) if kind.lower() == "bearer" else None
         if grant is None:
             raise _unauthorized()
-        one = await self._file(grant, file)
+        if grant.file is not None:  # for xorbs alone: else it would renew itself
+            raise _forbidden()
+        one = await self._file(request, grant, file)
         size = one.entry.size_bytes
         headers: dict[str, str] = {}
         status, part = choose_part(request, size, file, headers)
         if part is None:
             return web.Response(status=status, headers=headers)
-        mine = self._signer.sign(self._signer.grant(grant.repo, grant.commit, file))
+        mine = self._signer.sign(
+            self._signer.grant(grant.repo, grant.commit, file, grant.holder)
+        )
         base = f"{own_url(request, self._options)}/{CAS}/xorbs/{file}"
         assert one.digest
         body = emit_reconstruction(
@@ -98,7 +110,7 @@ class Cas:
         grant = self._signer.read(value(params_of(request), "grant") or "")
         if grant is None:
             raise _forbidden()
-        one = await self._file(grant, file)
+        one = await self._file(request, grant, file)
         xorb = xorb_of(one.entry.size_bytes, index)
         if xorb is None:
             raise _unknown()
@@ -112,17 +124,30 @@ class Cas:
             await response.prepare(request)
             if request.method == "GET":
                 read = partial(read_framed, blob.fileno(), xorb)
-                sending = self._sender.mover.copy(request, response, read, part)
+                sending = self._send(request, response, read, part)
                 await self._sender.sent(request, one, sending)
             return response
 
-    async def _file(self, grant: Grant, file: str) -> HeldEntry:
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        read: Callable[[int, int], bytes | bytearray],
+        part: ByteRange,
+    ) -> None:
+        async with aclosing(pieces_of(request, part)) as pieces:
+            async for piece in pieces:
+                await self._sender.mover.copy(request, response, read, piece)
+
+    async def _file(self, request: web.Request, grant: Grant, file: str) -> HeldEntry:
         """The held file of the grant's commit that *file* names.
 
         Raises:
             Problem: there is none, or it is not this grant's.
         """
         if not grant.allows(file):
+            raise _forbidden()
+        if not await self._access.holds(request, grant.holder, grant.repo):
             raise _forbidden()
         found = await self._library.ask(self._find, grant, file)
         if len({one.entry.lfs for one in found}) > 1:

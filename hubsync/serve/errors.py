@@ -109,11 +109,32 @@ def no_route() -> Problem:
     return Problem(404, "This mirror has no such route")
 
 
-def unauthorized() -> Problem:
+def unauthorized(*, about_repo: bool = False) -> Problem:
+    """*about_repo*: say so by the code; the Hub does not, and is known by https."""
     challenge = 'Bearer realm="Authentication required", charset="UTF-8"'
     return Problem(
-        401, "Invalid username or password.", more={"WWW-Authenticate": challenge}
+        401,
+        "Invalid username or password.",
+        code="RepoNotFound" if about_repo else None,
+        more={"WWW-Authenticate": challenge},
     )
+
+
+def gated(repo_type: RepoType, name: str, *, must_log_in: bool) -> Problem:
+    """The upstream's rule: who asks has to be approved there."""
+    text = f"Access to {repo_type} {name} is restricted"
+    more = (
+        ". You must have access to it and be authenticated to access it. Please log in."
+        if must_log_in
+        else " and you are not in the authorized list. Ask for access at the upstream."
+    )
+    return Problem(
+        401 if must_log_in else 403, text + more, code="GatedRepo", text=True
+    )
+
+
+def disabled() -> Problem:
+    return Problem(403, "Access to this resource is disabled.")
 
 
 def unavailable() -> Problem:

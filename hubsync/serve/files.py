@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Mapping
+from contextlib import aclosing
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.sendfile import Mover
+from hubsync.serve.visit import is_paced, pieces_of, sent_elsewhere
 from hubsync.wire.ranges import (
     ByteRange,
     RangeAnswer,
@@ -69,9 +71,11 @@ class FileSender:
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
                 body = self._read(file, part, one)
                 return web.Response(status=status, headers=common, body=body)
-            if request.method == "GET" and one.digest:
+            # A proxy that sends the file would not keep to a token's rate.
+            if request.method == "GET" and one.digest and not is_paced(request):
                 elsewhere = self._accel.headers(request, one.digest)
                 if elsewhere is not None:
+                    sent_elsewhere(request, part.size_bytes)
                     # Whoever sends the file sees to the range as well.
                     common.pop("Content-Range", None)
                     return web.Response(headers={**common, **elsewhere})
@@ -79,9 +83,20 @@ class FileSender:
             response.content_length = part.size_bytes
             await response.prepare(request)
             if request.method == "GET":
-                sending = self.mover.send(request, response, file.fileno(), part)
+                sending = self._send(request, response, file, part)
                 await self.sent(request, one, sending)
             return response
+
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        file: BinaryIO,
+        part: ByteRange,
+    ) -> None:
+        async with aclosing(pieces_of(request, part)) as pieces:
+            async for piece in pieces:
+                await self.mover.send(request, response, file.fileno(), piece)
 
     def open(self, one: HeldEntry) -> BinaryIO:
         """The blob of *one*, whose digest is not None, to be closed by the caller.

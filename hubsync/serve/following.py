@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from aiohttp import web
 
-from hubsync.catalog.rows import RepoRow
+from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.errors import HubsyncError, NotHeldError
-from hubsync.model.snapshot import HeldEntry
+from hubsync.model.repo import RepoType
+from hubsync.model.snapshot import HeldEntry, TreeEntry
+from hubsync.model.spans import Span
 from hubsync.ports.hub import UnavailableError
 from hubsync.serve.events import Event
 from hubsync.serve.files import FileSender, choose
@@ -18,8 +20,8 @@ from hubsync.serve.found import Found
 from hubsync.serve.library import Library
 from hubsync.serve.missing import problem_of_fetching, problem_of_learning
 from hubsync.serve.routing import Route
-from hubsync.sync.incoming import Incoming, Reader
-from hubsync.sync.ondemand import OnDemand
+from hubsync.serve.visit import paced, pieces_of
+from hubsync.sync.incoming import Coming, Reader
 from hubsync.wire.ranges import ByteRange
 
 log = logging.getLogger("hubsync.serve")
@@ -28,25 +30,51 @@ log = logging.getLogger("hubsync.serve")
 ANSWER_WITHIN_S = 8.0
 
 
+class Source(Protocol):
+    """`sync.ondemand.OnDemand`, or `sync.remote.Remote` where that is elsewhere."""
+
+    async def close(self) -> None:
+        """End it."""
+
+    def has_upstream(self, row: RepoRow) -> bool:
+        """As `OnDemand.has_upstream`."""
+
+    async def learn(
+        self, row: RepoRow | None, repo_type: RepoType, name: str, revision: str | None
+    ) -> None:
+        """As `OnDemand.learn`."""
+
+    def used(self, row: RepoRow, revision: str | None) -> None:
+        """As `OnDemand.used`."""
+
+    def bring(self, row: RepoRow, snapshot: SnapshotRow, entry: TreeEntry) -> Coming:
+        """As `OnDemand.bring`."""
+
+    def pass_on(
+        self, row: RepoRow, snapshot: SnapshotRow, entry: TreeEntry, span: Span
+    ) -> AsyncGenerator[bytes, None]:
+        """As `OnDemand.pass_on`."""
+
+
 class Following:
-    """As `Missing`, for the process that does the fetching."""
+    """As `Missing`, by what *source* gets."""
 
     def __init__(
         self,
-        ondemand: OnDemand,
+        source: Source,
         library: Library,
         sender: FileSender,
         *,
         keeps: bool = True,
     ) -> None:
-        self._ondemand, self._library, self._sender = ondemand, library, sender
+        self._source, self._library, self._sender = source, library, sender
         self._keeps = keeps  # what is fetched; else it is passed on
 
     async def learn(self, row: RepoRow | None, route: Route) -> None:
         """As `Missing.learn`."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._ondemand.learn(
+                await self._source.learn(
                     row, route.repo_type, route.name, route.revision
                 )
         except TimeoutError:
@@ -58,11 +86,11 @@ class Following:
 
     def used(self, row: RepoRow, revision: str | None) -> None:
         """As `Missing.used`."""
-        self._ondemand.used(row, revision)
+        self._source.used(row, revision)
 
     def can_fetch(self, row: RepoRow) -> bool:
         """As `Missing.can_fetch`."""
-        return self._ondemand.has_upstream(row)
+        return self._source.has_upstream(row)
 
     async def send(
         self,
@@ -111,12 +139,14 @@ class Following:
         one: HeldEntry,
         part: ByteRange,
     ) -> None:
-        incoming = self._ondemand.bring(found.row, found.snapshot, one.entry)
+        incoming = self._source.bring(found.row, found.snapshot, one.entry)
         with Reader(incoming) as reader:
             await _wait_a_little(incoming, reader, part)
             await response.prepare(request)
             async for fd, here in self._pieces(found, incoming, reader, part):
-                await self._sender.mover.send(request, response, fd, here)
+                async with aclosing(pieces_of(request, here)) as pieces:
+                    async for piece in pieces:
+                        await self._sender.mover.send(request, response, fd, piece)
 
     async def _pass_on(
         self,
@@ -127,15 +157,16 @@ class Following:
         part: ByteRange,
     ) -> None:
         span = (part.start, part.stop)
-        blocks = self._ondemand.pass_on(found.row, found.snapshot, one.entry, span)
+        blocks = self._source.pass_on(found.row, found.snapshot, one.entry, span)
         async with aclosing(blocks):
             async for block in blocks:
                 if not response.prepared:
                     await response.prepare(request)
+                await paced(request, len(block))
                 await self._sender.mover.write(response, block)
 
     async def _pieces(
-        self, found: Found, incoming: Incoming, reader: Reader, part: ByteRange
+        self, found: Found, incoming: Coming, reader: Reader, part: ByteRange
     ) -> AsyncIterator[tuple[int, ByteRange]]:
         """``(descriptor, range in it)`` of what may be sent, as it comes."""
         if part.stop < incoming.size_bytes:
@@ -160,7 +191,7 @@ class Following:
         return library.blobs.open(one.digest)
 
 
-async def _wait_a_little(incoming: Incoming, reader: Reader, part: ByteRange) -> None:
+async def _wait_a_little(incoming: Coming, reader: Reader, part: ByteRange) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_WITHIN_S):
             if part.stop == incoming.size_bytes:

@@ -1,6 +1,6 @@
 """The object about one repo, and the list of many."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
@@ -42,11 +42,19 @@ def info_of(
 
 
 def list_of(
-    library: Library, query: Query, repo_type: RepoType
+    library: Library,
+    query: Query,
+    repo_type: RepoType,
+    shows: Callable[[RepoRow], bool] | None = None,
 ) -> tuple[list[Mapping[str, object]], str | None]:
-    """``(items, cursor of the next page)`` of ``GET /api/{type}``; blocks."""
+    """``(items, cursor of the next page)`` of ``GET /api/{type}``; blocks.
+
+    *shows*: which repos are for whoever asks; None: all.
+    """
     listed = []
     for row in library.repos(repo_type):
+        if shows and not shows(row):
+            continue
         head = library.snapshot(row, None)
         if head is None:
             continue

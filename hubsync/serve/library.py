@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
-from hubsync.model.repo import RepoType
+from hubsync.model.repo import LOCAL, RepoType
 from hubsync.model.revision import may_be_short_commit
 from hubsync.model.snapshot import TreeEntry
 from hubsync.model.units import MIB
@@ -52,6 +52,11 @@ class Library:
         self._cards: Lru[Mapping[str, object]] = Lru(1000, lambda _: 1)
         self.weights = Weights(blobs)
         self._said: Lru[Said] = Lru(1000, lambda _: 1)
+
+    @property
+    def upstream(self) -> str:
+        """Whose repo is meant by a name that nothing held has."""
+        return next((name for name in self._rank if name != LOCAL), LOCAL)
 
     async def ask(
         self,

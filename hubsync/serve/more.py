@@ -25,8 +25,11 @@ TAG_KINDS = {
         *("language", "license", "other", "region"),
     ),
 }
+# All of them lead to `Api.answer`, or tell nothing of any repo.
+ASKING = frozenset({"v2", *VIEWER, *ROWS, *TAG_KINDS})
 _READS = frozenset({"GET", "HEAD"})
 Family = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+"""Answers all routes of one first segment, or one route; gets the raw path."""
 
 
 def more_families(
@@ -50,7 +53,7 @@ def more_families(
 
     async def viewer(request: web.Request, raw_path: str) -> web.StreamResponse:
         _only_reads(request)
-        return await api.answer(request, await parquet.viewer_route(request, raw_path))
+        return await api.answer(request, parquet.viewer_route(request, raw_path))
 
     async def tags(request: web.Request, raw_path: str) -> web.StreamResponse:
         _only_reads(request)

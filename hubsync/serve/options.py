@@ -29,10 +29,14 @@ class ServeOptions:
     workers: int = 1  # processes
     tls_cert: Path | None = None
     tls_key: Path | None = None  # None: it is in the certificate's file
-    trusted_proxies: tuple[str, ...] = ()  # addresses and networks
     accel: str = "off"  # a server in front sends the files: x-accel-redirect, …
     accel_prefix: str = "/_blobs/"  # … where it finds the store's blobs
     connections_max: int = 4096  # of one process
     connections_per_client_max: int = 1024  # by address
+    auth: str = "open"  # tokens, pass-through, proxy
+    auth_cache_s: float = 60.0  # how long an upstream's yes or no counts
+    auth_header: str = "X-Forwarded-User"  # who it is, as a trusted proxy says
+    trusted_proxies: tuple[str, ...] = ()  # addresses and networks
+    audit_log: Path | None = None
     # Signs what clients show again: all processes of a server have the same.
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -59,7 +59,7 @@ class Parquet:
             "viewer/size": self._viewer_nothing,
         }
 
-    async def viewer_route(self, request: web.Request, raw_path: str) -> Route:
+    def viewer_route(self, request: web.Request, raw_path: str) -> Route:
         """The route of one of `VIEWER`, whose dataset is in the query.
 
         Raises:
@@ -69,12 +69,8 @@ class Parquet:
         if not name:
             message = "Parameter 'dataset' is required"
             raise Problem(422, message, code="MissingRequiredParameter")
-        library = self._library
         name = name_of_route(quote(name, safe=""))
-        row = await library.ask(library.repo, RepoType.DATASET, name)
-        # The name is in the query, where no redirect of ours would change it.
-        known = row.repo.name if row else name
-        return Route(f"viewer{raw_path}", RepoType.DATASET, known, raw_path)
+        return Route(f"viewer{raw_path}", RepoType.DATASET, name, raw_path)
 
     async def _listing(self, request: web.Request, found: Found) -> web.StreamResponse:
         """``/api/datasets/{name}/parquet[/config[/split[/n.parquet]]]``."""

@@ -11,8 +11,8 @@ from hubsync.serve.errors import forbidden_write
 from hubsync.serve.folder import BlobFolder
 from hubsync.serve.library import Library
 from hubsync.serve.metrics import Metrics
+from hubsync.serve.more import Family
 from hubsync.serve.query import json_response
-from hubsync.serve.site import Family
 
 LOOK_S = 5.0  # a disk that does not answer for so long is not ready
 HELD_FOR_S = 60.0  # sums over the catalog are kept

@@ -14,7 +14,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from hubsync.serve.options import ServeOptions
-from hubsync.serve.trust import parse_networks
+from hubsync.serve.trust import is_trusted, parse_networks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -56,8 +56,7 @@ class Proxies:
         """What a trusted proxy says of *request*; None: it comes from none."""
         if not self._all_are_local and not self._networks:
             return None
-        peer = request.remote or ""
-        if not self._all_are_local and not self.trusts(peer):
+        if not is_trusted(request, self._networks):
             return None
         headers = request.headers
         said = ",".join(headers.getall("X-Forwarded-For", ()))
@@ -65,7 +64,7 @@ class Proxies:
         host = _last(headers.get("X-Forwarded-Host"))
         request_id = headers.get("X-Request-Id", "")
         return Caller(
-            client=self._client(peer, said),
+            client=self._client(request.remote or "", said),
             scheme=scheme if scheme in ("http", "https") else None,
             host=host if HOST.fullmatch(host) else None,
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,

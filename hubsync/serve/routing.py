@@ -54,6 +54,11 @@ class Route:
     revision: str | None = None
     path: str = ""
 
+    @property
+    def has_name(self) -> bool:
+        """Whether the name is in *shape*, and not in the query."""
+        return "{}" in self.shape
+
 
 def raw_path_of(target: str) -> str:
     """The path of a request's target, ASCII only, without host and query."""

@@ -6,17 +6,26 @@ from aiohttp import web
 
 from hubsync import __version__
 from hubsync.model.repo import RepoType
+from hubsync.serve.access import Access
 from hubsync.serve.api import Api
-from hubsync.serve.errors import forbidden_write, unauthorized
+from hubsync.serve.errors import forbidden_write, no_route, unauthorized
 from hubsync.serve.library import Library
+from hubsync.serve.more import ASKING, Family
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import json_response, own_url
 from hubsync.serve.routing import ROUTE, parse_route, raw_path_of
+from hubsync.serve.xet import CAS
 
 _READS = frozenset({"GET", "HEAD"})
+# Nothing held is told here.  Every other route needs a reader who is let in.
+_PUBLIC = frozenset({"/", "/healthz", "/readyz", "/api/agent-harnesses"})
+_OPERATOR = frozenset({"/metrics"})
+# Clients show a grant of ours there in place of a token: `Access.holds`.
+_BY_GRANT = f"/{CAS}/"
+# First segments and routes whose families ask `Access.admit` about each repo
+# themselves; the others are for those who may read everything.
+_ASKING = ASKING | {CAS}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Family = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
-"""Answers all routes of one first segment, or one route; gets the raw path."""
 
 
 class Site:
@@ -31,9 +40,11 @@ class Site:
         api: Api,
         library: Library,
         options: ServeOptions,
+        access: Access,
         families: Mapping[str, Family] | None = None,
     ) -> None:
         self._api, self._library, self._options = api, library, options
+        self._access = access
         self._families = families or {}
         self._fixed: dict[str, Handler] = {
             "/": self._welcome,
@@ -53,9 +64,27 @@ class Site:
         if request.method == "OPTIONS":
             return _preflight()
         raw_path = raw_path_of(request.raw_path)
+        request[ROUTE] = raw_path.removeprefix("/").partition("/")[0]
+        if raw_path in _PUBLIC:
+            return await self._answer(request, raw_path)
+        if raw_path in _OPERATOR:
+            await self._access.operator(request)
+            return await self._answer(request, raw_path)
+        return await self._access.guard(
+            request,
+            raw_path,
+            self._answer,
+            about_repo=raw_path not in self._fixed and raw_path not in self._lists,
+            by_grant=raw_path.startswith(_BY_GRANT),
+        )
+
+    async def _answer(self, request: web.Request, raw_path: str) -> web.StreamResponse:
         first = raw_path.removeprefix("/").partition("/")[0]
-        request[ROUTE] = first
         if family := self._families.get(first) or self._families.get(raw_path):
+            asking = not _ASKING.isdisjoint((first, raw_path))
+            is_free = raw_path in _PUBLIC or raw_path in _OPERATOR
+            if not (is_free or asking) and not self._access.reads_all(request):
+                raise no_route()
             return await family(request, raw_path)
         if request.method not in _READS:
             # The one question that is asked by POST, and nothing is written.
@@ -88,7 +117,8 @@ class Site:
         return json_response({"status": "ok", "version": __version__})
 
     async def _whoami(self, request: web.Request) -> web.StreamResponse:
-        if not request.headers.get("Authorization"):
+        user = self._access.user(request)
+        if user is None and not request.headers.get("Authorization"):
             raise unauthorized()
         # There are no accounts here; clients only want to hear that a token works.
         token = {"displayName": "hubsync", "role": "read"}
@@ -96,8 +126,8 @@ class Site:
             {
                 "type": "user",
                 "id": "0" * 24,
-                "name": "mirror",
-                "fullname": "hubsync mirror",
+                "name": user or "mirror",
+                "fullname": user or "hubsync mirror",
                 "orgs": [],
                 "auth": {"type": "access_token", "accessToken": token},
             }

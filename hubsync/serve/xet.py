@@ -16,9 +16,10 @@ from hubsync.catalog.rows import SnapshotRow
 from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.serve.errors import no_route
 from hubsync.serve.found import Found
-from hubsync.serve.grants import Signer
+from hubsync.serve.grants import signer_of
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import json_response, own_url
+from hubsync.serve.visit import holder_of
 
 CAS = "_xet"  # first segment of the store's routes, and nobody's name
 INFO_TYPE = "application/vnd.xet-fileinfo+json"
@@ -29,7 +30,7 @@ class Xet:
 
     def __init__(self, options: ServeOptions) -> None:
         self._options = options
-        self._signer = Signer(options.secret)
+        self._signer = signer_of(options)
         self._above = {
             "off": None,
             "auto": options.xet_above_bytes,
@@ -54,7 +55,9 @@ class Xet:
         """
         if self._above is None:
             raise no_route()
-        grant = self._signer.grant(found.row.repo, found.commit)
+        grant = self._signer.grant(
+            found.row.repo, found.commit, holder=holder_of(request)
+        )
         token = self._signer.sign(grant)
         url = f"{own_url(request, self._options)}/{CAS}"
         headers = {

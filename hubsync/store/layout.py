@@ -264,5 +264,6 @@ def _is_ours(name: str) -> bool:
         "tls",
         "LOCK",
         "LOCK.views",
+        "serve.key",
         "VERSION",
     ) or (name.startswith(("catalog.db", ".VERSION", "hubsync.toml", "lost+found")))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -23,18 +24,63 @@ class StartedOverError(HubsyncError):
         super().__init__("the hub sent something else before")
 
 
-class Incoming:
-    """As `transfer.fetch.Watch`; all of it in one event loop."""
+class Coming(ABC):
+    """What readers see of it.  In one event loop; `Incoming`, `remote` feed it."""
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self.start = 0  # counts how often what is there began anew
         self.is_verified = False
         self.is_over = False
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
+        self._moved = asyncio.Event()
+
+    @property
+    @abstractmethod
+    def shown_bytes(self) -> int:
+        """Up to where the bytes may be given away."""
+
+    @abstractmethod
+    def dup(self) -> int:
+        """A descriptor of one's own, to be closed, of what is there."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more will happen: the blob is in the store, or *error*."""
+        self.is_over, self.error = True, error
+        self._close()
+        self._wake()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Let go of the file."""
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def moved(self) -> None:
+        """Wait until something has happened."""
+        await self._moved.wait()
+
+    async def stored(self) -> None:
+        """Wait until the blob is in the store.
+
+        Raises:
+            HubError, BlobCorruptError, NoRoomError: why it is not.
+        """
+        while not self.is_over:
+            await self.moved()
+        if self.error is not None:
+            raise self.error
+
+
+class Incoming(Coming):
+    """As `transfer.fetch.Watch`, where it is fetched."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(size_bytes)
         self._ingest: Ingest | None = None
         self._file: BinaryIO | None = None
-        self._moved = asyncio.Event()
 
     def begun(self, ingest: Ingest) -> None:
         """As `Watch.begun`."""
@@ -57,24 +103,14 @@ class Incoming:
         self.is_verified = True
         self._wake()
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Nothing more will happen: the blob is in the store, or *error*."""
-        self.is_over, self._error = True, error
-        self._close()
-        self._wake()
-
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
         self._file = self._ingest = None
 
-    def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
-
     @property
     def shown_bytes(self) -> int:
-        """Up to where the bytes may be given away."""
+        """As `Coming.shown_bytes`."""
         if self._ingest is None:
             return 0
         if self.is_verified:
@@ -82,30 +118,15 @@ class Incoming:
         return max(min(self._ingest.offset, self.size_bytes - HELD_BACK_BYTES), 0)
 
     def dup(self) -> int:
-        """A descriptor of one's own, to be closed, of what is there."""
+        """As `Coming.dup`."""
         assert self._file is not None, "only while something is shown"
         return os.dup(self._file.fileno())
 
-    async def moved(self) -> None:
-        """Wait until something has happened."""
-        await self._moved.wait()
-
-    async def stored(self) -> None:
-        """Wait until the blob is in the store.
-
-        Raises:
-            HubError, BlobCorruptError, NoRoomError: why it is not.
-        """
-        while not self.is_over:
-            await self.moved()
-        if self._error is not None:
-            raise self._error
-
 
 class Reader:
-    """Follows an `Incoming`.  Use as a context manager."""
+    """Follows a `Coming`.  Use as a context manager."""
 
-    def __init__(self, incoming: Incoming) -> None:
+    def __init__(self, incoming: Coming) -> None:
         self._incoming = incoming
         self._start = 0
         self._fd: int | None = None

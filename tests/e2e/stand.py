@@ -78,11 +78,12 @@ class Client:
 
 @dataclass(frozen=True)
 class Store:
-    """One hubsync with a store of its own."""
+    """One hubsync with a store of its own; *more* is in its environment."""
 
     root: Path
     home: Path
     wrapper: tuple[str, ...] = ()
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cache(self) -> Path:
@@ -95,7 +96,7 @@ class Store:
 
     def json(self, *args: str | Path, endpoint: str = "http://127.0.0.1:9") -> Json:
         """Run a command; the last JSON object that it printed."""
-        env = environment(self.home, {"HF_ENDPOINT": endpoint})
+        env = environment(self.home, {**self.more, "HF_ENDPOINT": endpoint})
         said = run(*self._command(*args, "--json"), env=env)
         answer: Json = json.loads(said.splitlines()[-1])
         return answer
@@ -107,7 +108,7 @@ class Store:
         with log.open("w") as errors:
             server = subprocess.Popen(
                 command,
-                env=environment(self.home),
+                env=environment(self.home, self.more),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,

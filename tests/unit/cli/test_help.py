@@ -15,6 +15,7 @@ WORDS = [
     *([name] for name in COMMANDS),
     *(["config", "init"], ["config", "check"], ["config", "show"]),
     *(["db", "upgrade"], ["db", "check"]),
+    *(["token", "add"], ["token", "list"], ["token", "revoke"]),
 ]
 
 

@@ -21,6 +21,7 @@ from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import HeldBlob
+from hubsync.ports.gate import Gate
 from hubsync.serve.app import create_app, serve
 from hubsync.serve.events import Event
 from hubsync.serve.folder import BlobFolder
@@ -191,7 +192,9 @@ class _Recorder(logging.Handler):
 
 
 @contextmanager
-def serving(mirror: Mirror, **options: Any) -> Iterator[Live]:
+def serving(
+    mirror: Mirror, *, gate: Gate | None = None, **options: Any
+) -> Iterator[Live]:
     """A server in a thread, until the block ends."""
     live = Live("")
     ready = threading.Event()
@@ -208,7 +211,7 @@ def serving(mirror: Mirror, **options: Any) -> Iterator[Live]:
             ready.set()
 
         folder = BlobFolder(mirror.blobs.root.blobs, mirror.blobs.path)
-        app = create_app(mirror.library(), chosen, folder=folder)
+        app = create_app(mirror.library(), chosen, gate=gate, folder=folder)
         await serve(app, chosen, on_ready, stop)
 
     def work() -> None:

@@ -1,6 +1,7 @@
 """Leaving files to a proxy: what it is told, and who is not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -22,7 +23,7 @@ PROXY = ("127.0.0.1",)
 def test_nginx_is_told_the_file_and_gets_all_headers(mirror: Mirror) -> None:
     with serving(mirror) as plain:
         want = plain.get(TARGET).headers
-    how = {"accel": "x-accel-redirect", "trusted_proxies": PROXY}
+    how: dict[str, Any] = {"accel": "x-accel-redirect", "trusted_proxies": PROXY}
     with serving(mirror, **how) as live:
         for wanted in ({}, {"Range": "bytes=0-999999"}, {"Range": "bytes=5-,9-"}):
             answer = live.get(TARGET, **wanted)
@@ -43,7 +44,7 @@ def test_the_others_are_told_its_path(mirror: Mirror) -> None:
 
 
 def test_what_is_quicker_said_than_handed_on(mirror: Mirror) -> None:
-    how = {"accel": "x-accel-redirect", "trusted_proxies": PROXY}
+    how: dict[str, Any] = {"accel": "x-accel-redirect", "trusted_proxies": PROXY}
     with serving(mirror, **how) as live:
         head = live.ask(TARGET, "HEAD")
         assert head.headers["content-length"] == str(len(BIG))
@@ -61,7 +62,10 @@ def test_what_is_quicker_said_than_handed_on(mirror: Mirror) -> None:
 
 def test_who_is_no_trusted_proxy_gets_the_file(mirror: Mirror) -> None:
     """Promise: no wrong byte, and an empty body would be one."""
-    how = {"accel": "x-accel-redirect", "trusted_proxies": ("192.0.2.1",)}
+    how: dict[str, Any] = {
+        "accel": "x-accel-redirect",
+        "trusted_proxies": ("192.0.2.1",),
+    }
     with serving(mirror, **how) as live:
         answer = live.get(TARGET, X_Forwarded_For="192.0.2.1")
         assert answer.body == BIG

@@ -6,6 +6,7 @@ import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,8 @@ def connect(live: Live) -> socket.socket:
 @pytest.mark.parametrize("limit", ["connections_max", "connections_per_client_max"])
 def test_one_connection_too_many_is_closed_at_once(mirror: Mirror, limit: str) -> None:
     """S31."""
-    with serving(mirror, **{limit: 2}) as live:
+    options: dict[str, Any] = {limit: 2}
+    with serving(mirror, **options) as live:
         with connect(live) as first, connect(live) as second:
             assert answers(first)
             assert answers(second)

@@ -1,5 +1,7 @@
 """Whom to believe about who asks."""
 
+from typing import Any
+
 import pytest
 
 from hubsync.model.errors import ExitCode, UsageError
@@ -116,7 +118,10 @@ def test_a_network_that_is_none_is_refused(text: str) -> None:
 
 def test_a_proxys_clients_are_limited_one_by_one(mirror: Mirror) -> None:
     """They share the proxy's connections, which are not limited by address."""
-    options = {"trusted_proxies": ("127.0.0.1",), "connections_per_client_max": 1}
+    options: dict[str, Any] = {
+        "trusted_proxies": ("127.0.0.1",),
+        "connections_per_client_max": 1,
+    }
     with serving(mirror, **options) as live:
         for number in range(3):
             client = f"192.0.2.{number}"

@@ -1,0 +1,192 @@
+"""Real clients against a mirror that asks who they are."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stand import OLD_PYTHON, Client, Store, run
+from tests.testhub import TestHub
+
+pytestmark = pytest.mark.clients
+
+ERRORS = """
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+def said(call):
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+    return "fine"
+api = HfApi()
+answer = []
+for repo in sys.argv[1:]:
+    answer.append([
+        said(lambda: hf_hub_download(repo, "config.json")),
+        said(lambda: snapshot_download(repo)),
+        said(lambda: api.model_info(repo)),
+        said(lambda: api.auth_check(repo)),
+    ])
+"""
+WHO = """
+from huggingface_hub import HfApi
+api = HfApi()
+answer = [api.whoami()["name"], sorted(one.id for one in api.list_models())]
+"""
+HIDDEN = ["RepositoryNotFoundError"] * 4
+FINE = ["fine"] * 4
+
+
+@dataclass(frozen=True)
+class Closed:
+    url: str
+    store: Store
+    ours: str
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
+    """acme/one and rival/two, and a token for the first."""
+    work = tmp_path_factory.mktemp("closed")
+    (work / "home").mkdir()
+    (work / "folder").mkdir()
+    (work / "folder" / "config.json").write_text("{}")
+    store = Store(work / "store", work / "home", more={"HUBSYNC_SERVE__AUTH": "tokens"})
+    for name in ("acme/one", "rival/two"):
+        store.json("add", work / "folder", name)
+    ours = store.json("token", "add", "ours", "--repo", "acme/*")["token"]
+    with store.serving(work / "log") as url:
+        yield Closed(url, store, ours)
+    assert ours not in (work / "log").read_text()
+
+
+@pytest.fixture(params=["newest", "old"])
+def python(request: pytest.FixtureRequest) -> Path:
+    if request.param == "old":
+        if not OLD_PYTHON.exists():
+            pytest.skip("the old huggingface_hub is not installed")
+        return OLD_PYTHON
+    return Client(Path(), {}).python
+
+
+def client(python: Path, home: Path, url: str, token: str | None) -> Client:
+    home.mkdir(exist_ok=True)
+    settings = {"HF_ENDPOINT": url, **({"HF_TOKEN": token} if token else {})}
+    return Client(home, settings, python)
+
+
+def test_a_token_opens_what_it_names(
+    closed: Closed, python: Path, tmp_path: Path
+) -> None:
+    ours = client(python, tmp_path / "home", closed.url, closed.ours)
+    found = ours.ask(ERRORS, "acme/one", "rival/two", "no/such")
+    assert found == [FINE, HIDDEN, HIDDEN]
+    assert ours.ask(WHO) == ["ours", ["acme/one"]]
+
+
+def test_without_a_token_nothing_is_there(
+    closed: Closed, python: Path, tmp_path: Path
+) -> None:
+    nobody = client(python, tmp_path / "home", closed.url, None)
+    assert nobody.ask(ERRORS, "acme/one", "no/such") == [HIDDEN, HIDDEN]
+
+
+def test_a_revoked_token_is_said_to_be_wrong(
+    closed: Closed, python: Path, tmp_path: Path
+) -> None:
+    name = f"short-{python.parts[-3]}"
+    token = closed.store.json("token", "add", name)["token"]
+    held = client(python, tmp_path / "home", closed.url, token)
+    assert held.ask(ERRORS, "rival/two") == [FINE]
+    closed.store.json("token", "revoke", name)
+    held = replace(held, home=tmp_path / "other")
+    held.home.mkdir()
+    (found,) = held.ask(ERRORS, "rival/two")
+    assert "fine" not in found
+    assert "RepositoryNotFoundError" not in found  # the repo is not what is wrong
+
+
+def test_wget_and_curl_show_a_token(closed: Closed, tmp_path: Path) -> None:
+    url = f"{closed.url}/acme/one/resolve/main/config.json"
+    header = f"Authorization: Bearer {closed.ours}"
+    commands = {
+        "curl": ["-fsS", "-H", header, url],
+        "wget": ["-qO-", f"--header={header}", url],
+    }
+    found = {
+        name: run(name, *words, env={"PATH": "/usr/bin:/bin"})
+        for name, words in commands.items()
+        if shutil.which(name)
+    }
+    assert set(found.values()) <= {"{}"}
+    assert found
+
+
+GATED = """
+from huggingface_hub import HfApi, hf_hub_download
+def said(call):
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+    return "fine"
+answer = [
+    [said(lambda: hf_hub_download(repo, "config.json")),
+     said(lambda: HfApi().model_info(repo))]
+    for repo in sys.argv[1:]
+]
+"""
+
+
+def test_the_upstreams_gates_hold_here_as_there(python: Path, tmp_path: Path) -> None:
+    """Each client, with each token, hears the same of the mirror as of the hub."""
+    owner, other = "hf_owner" + "o" * 30, "hf_other" + "x" * 30
+    repos = ("acme/public", "acme/gated", "acme/private", "acme/nothing")
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.create_repo("acme/public").commit({"config.json": b"{}"})
+        hub.create_repo("acme/gated", gated="manual").commit({"config.json": b"{}"})
+        hub.create_repo("acme/private", private=True).commit({"config.json": b"{}"})
+        everything = set(repos)
+        hub.add_token(owner, approved=everything, can_read=everything)
+        hub.add_token(other, "bob")
+        more = {"HF_TOKEN": owner, "HUBSYNC_SERVE__AUTH": "pass-through"}
+        more["HF_ENDPOINT"] = hub.endpoint
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        for name in repos[:3]:
+            store.json("pull", name, endpoint=hub.endpoint)
+        before = len(hub.requests)
+        with store.serving(tmp_path / "log") as url:
+            for at, token in enumerate((owner, other, None)):
+                there, here = (
+                    client(python, tmp_path / f"{at}{kind}", where, token).ask(
+                        GATED, *repos
+                    )
+                    for kind, where in (("hub", hub.endpoint), ("mirror", url))
+                )
+                if token is None:
+                    # http: the client knows the hub's bare 401 by https alone.
+                    there = [[_by_https(one) for one in pair] for pair in there]
+                assert here == there, token
+            asked = [one.path for one in hub.requests[before:]]
+            assert any("auth-check" in path for path in asked)
+        said = (tmp_path / "log").read_text()
+    assert owner not in said
+    assert other not in said
+
+
+def _by_https(name: str) -> str:
+    bare = {"HfHubHTTPError", "LocalEntryNotFoundError"}
+    return "RepositoryNotFoundError" if name in bare else name
+
+
+def test_the_warning_of_a_mirror_that_is_open_to_all(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    store = Store(tmp_path / "s", tmp_path / "home")
+    for host, warns in (("127.0.0.1", False), ("0.0.0.0", True)):
+        log = tmp_path / host
+        with replace(store, more={"HUBSYNC_SERVE__HOST": host}).serving(log):
+            pass
+        assert ("whoever reaches" in log.read_text()) is warns
