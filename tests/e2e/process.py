@@ -84,7 +84,7 @@ def start(store: Store, log: Path, *args: str | Path) -> Server:
     with log.open("w") as errors:
         process = subprocess.Popen(
             [str(part) for part in command],
-            env=environment(store.home),
+            env=environment(store.home, store.more),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -1,5 +1,7 @@
 """The server as processes: workers that die, parents that die, ends in good order."""
 
+import hashlib
+import json
 import os
 import random
 import signal
@@ -9,6 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +250,43 @@ def test_https_with_a_certificate_made_here(
         assert server.stop() == 0
     with running(store, tmp_path / "log", *secured) as server:
         assert cert.read_bytes() == before
+        assert server.stop() == 0
+
+
+def test_what_one_worker_has_granted_all_of_them_honour(
+    store: Store, tmp_path: Path
+) -> None:
+    """An address that a Xet client was given leads to whichever worker accepts."""
+    always = replace(store, more={"HUBSYNC_SERVE__XET": "always"})
+    sha = hashlib.sha256(BIG).hexdigest()
+    with running(always, tmp_path / "log", *TWO, "--access-log") as server:
+        said = server.get("/api/models/acme/m/xet-read-token/main")[1]
+        shown = {"Authorization": f"Bearer {json.loads(said)['accessToken']}"}
+        for _ in range(20):
+            status, body = server.get(f"/_xet/v2/reconstructions/{sha}", **shown)
+            assert status == 200, body
+            ((xorb,),) = json.loads(body)["xorbs"].values()
+            address = xorb["url"].removeprefix(server.url)
+            assert server.get(address, Range="bytes=0-9")[0] == 206
+        assert server.stop() == 0
+
+
+def test_a_token_that_is_revoked_opens_no_worker_any_more(
+    store: Store, tmp_path: Path
+) -> None:
+    asking = replace(store, more={"HUBSYNC_SERVE__AUTH": "tokens"})
+    made = asking.json("token", "add", "ci")
+    shown = {"Authorization": f"Bearer {made['token']}"}
+    config = "/acme/m/resolve/main/config.json"
+    with running(asking, tmp_path / "log", *TWO) as server:
+        for _ in range(20):
+            assert server.get(config, **shown)[0] == 200
+            assert server.get(config)[0] == 401
+            assert server.get("/metrics")[0] == 200
+            assert server.get("/metrics", **{"X-Forwarded-For": "1.1.1.1"})[0] == 401
+        asking.json("token", "revoke", "ci")
+        for _ in range(20):
+            assert server.get(config, **shown)[0] == 401
         assert server.stop() == 0
 
 
