@@ -40,8 +40,8 @@ docs: $(VENV)/.dev ## Generate docs/cli.md and docs/exit-codes.md from the code
 	$(BIN)/python docs/generate.py
 
 lock: ## Resolve the dependencies anew (needs uv)
-	uv pip compile -q pyproject.toml --extra postgres --extra demo $(LOCK_ARGS) -o requirements.lock
-	uv pip compile -q pyproject.toml --extra postgres --extra demo --group test --group check $(LOCK_ARGS) -o requirements-dev.lock
+	uv pip compile -q pyproject.toml --extra postgres --extra tls --extra demo $(LOCK_ARGS) -o requirements.lock
+	uv pip compile -q pyproject.toml --extra postgres --extra tls --extra demo --group test --group check $(LOCK_ARGS) -o requirements-dev.lock
 LOCK_ARGS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean: ## Remove environments, caches and build results

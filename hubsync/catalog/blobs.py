@@ -239,6 +239,16 @@ def all_held(session: Session) -> Iterator[HeldBlob]:
     return _pages(session, true())
 
 
+def held_totals(tx: Connection) -> tuple[int, int]:
+    """``(blobs, bytes)`` that are held: each once, under however many names."""
+    once = select(blobs.c.sha256, func.max(blobs.c.size).label("size"))
+    held = once.where(blobs.c.held).group_by(blobs.c.sha256).subquery()
+    row = tx.execute(
+        select(func.count(), func.coalesce(func.sum(held.c.size), 0)).select_from(held)
+    ).one()
+    return int(row[0]), int(row[1])
+
+
 def unneeded(
     session: Session, older_than: datetime | None, dead: Sequence[int]
 ) -> Iterator[HeldBlob]:

@@ -33,6 +33,7 @@ from hubsync.catalog.rows import (
     RepoRow,
     SnapshotRow,
     SnapshotStateRow,
+    TotalsRow,
 )
 from hubsync.catalog.session import Session
 from hubsync.catalog.tokens import TokenGrant, TokenRow
@@ -324,6 +325,12 @@ class Catalog:
         without upstream, and ``org/name``.
         """
         return repos.list_repos(self._session, pattern)
+
+    def totals(self) -> TotalsRow:
+        """How much there is; reads every blob's row."""
+        with self._session.reading() as connection:
+            count, size = blobs.held_totals(connection)
+            return TotalsRow(repos.count(connection), count, size)
 
     def find_repo(self, repo: RepoId) -> RepoRow | None:
         """By its name, or one it had before."""

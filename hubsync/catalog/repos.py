@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from hubsync.catalog.bulk import upsert
 from hubsync.catalog.columns import as_utc, dump_json, is_speakable, speakable
@@ -65,6 +65,10 @@ def find_by_name(
         aliases = (alias for (alias,) in session.rows(_ALIASES, row[0]))
         rows.append(_row(row, aliases))
     return rows
+
+
+def count(tx: Connection) -> int:
+    return int(tx.execute(select(func.count()).select_from(repos)).scalar_one())
 
 
 def find_repo(session: Session, repo: RepoId) -> RepoRow | None:

@@ -39,6 +39,15 @@ class RepoRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalsRow:
+    """How much there is of everything."""
+
+    repos: int
+    blobs: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotRow:
     """A recorded commit.  *seq* is our order of recording within the repo."""
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import dataclasses
-import logging
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,13 +11,12 @@ import click
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
+from hubsync.cli.serving import answer, log_requests, work
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode, UsageError
-from hubsync.serve.app import create_app, run
-from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.supervisor import supervise
 from hubsync.serve.trust import is_here
-from hubsync.sync.ondemand import OnDemandOptions
 from hubsync.wiring import App, open_app
 
 EPILOG = """\b
@@ -25,6 +24,7 @@ EXAMPLES
   hubsync serve
   hubsync serve --host 0.0.0.0 --port 8090
   hubsync serve --on-missing on_demand
+  hubsync serve --host 0.0.0.0 --workers 4 --tls-self-signed
 
 \b
 CLIENTS
@@ -48,70 +48,93 @@ CLIENTS
     "[config: serve.on_missing]",
 )
 @click.option("--access-log", is_flag=True, help="Log every request to stderr.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Processes that answer; one a core is enough. [config: serve.workers]",
+)
+@click.option(
+    "--unix-socket",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Listen there in place of host and port. [config: serve.unix_socket]",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Serve https with this certificate (PEM). [config: serve.tls_cert]",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="And its key, if it is not in the same file. [config: serve.tls_key]",
+)
+@click.option(
+    "--tls-self-signed",
+    "tls_self_signed",
+    is_flag=True,
+    help="Serve https with a certificate made here. [config: serve.tls_self_signed]",
+)
 @common_options
-def command(
-    common: Common,
-    host: str | None,
-    port: int | None,
-    on_missing: str | None,
-    access_log: bool,
-) -> None:
+def command(common: Common, access_log: bool, **given: Any) -> None:
     """Answer Hugging Face clients from the store, until SIGTERM or Ctrl-C.
 
     What is pulled meanwhile is served at once.  Nothing upstream is contacted,
     unless --on-missing says so.  A read-only store works.
     """
     settings = common.settings()
-    given: dict[str, Any] = {"host": host, "port": port, "on_missing": on_missing}
-    options = dataclasses.replace(
-        _options(settings),
-        **{key: value for key, value in given.items() if value is not None},
-    )
-    logging.basicConfig(level=logging.WARNING)
-    if access_log or settings.serve.access_log:
-        # Ours alone: libraries log every request that goes upstream, too.
-        logging.getLogger("hubsync").setLevel(logging.INFO)
+    is_self_signed = given.pop("tls_self_signed") or settings.serve.tls_self_signed
+    chosen = {key: value for key, value in given.items() if value is not None}
+    options = dataclasses.replace(_options(settings), **chosen)
+    access_log = access_log or settings.serve.access_log
+    log_requests(access_log)
 
     def ready(url: str) -> None:
         if common.as_json:
             print_json({"url": url, "root": str(settings.store.root)})
         elif not common.quiet:
             say(f"serving {settings.store.root} on {url}")
-            say(f"clients: export HF_ENDPOINT={url}")
+            if options.unix_socket is None:
+                say(f"clients: export HF_ENDPOINT={url}")
+            if is_self_signed:
+                cert = options.tls_cert
+                say(f"clients: export SSL_CERT_FILE={cert} REQUESTS_CA_BUNDLE={cert}")
 
     _make_store(common)
+    if is_self_signed:
+        options = _self_signed(settings, options)
+    if options.workers > 1:
+        with common.open(or_read_only=True) as app:
+            _warn(app, options)
+        part = partial(work, settings, options, access_log)
+        asyncio.run(supervise(part, options, ready))
+        return
     with common.open(or_read_only=True) as app:
-        asyncio.run(_run(app, options, ready))
+        _warn(app, options)
+        asyncio.run(answer(app, options, ready))
 
 
-async def _run(app: App, options: ServeOptions, ready: Callable[[str], None]) -> None:
-    ondemand = None
-    if options.on_missing != "refuse":
-        if app.root.read_only:
-            raise UsageError(
-                f"serve.on_missing = {options.on_missing!r} needs a store that can be "
-                f"written, and {app.root.path} cannot",
-                hint='Serve it with on_missing = "refuse".',
-            )
-        serve = app.settings.serve
-        ondemand = app.ondemand(
-            OnDemandOptions(serve.allow, serve.deny, serve.refresh_after)
+def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
+    """*options* with a certificate that is kept in the store."""
+    if options.tls_cert or options.tls_key:
+        raise UsageError("a certificate is given, and a self-signed one asked for")
+    try:
+        from hubsync.serve.certificate import (  # noqa: PLC0415 - 16 MB that most do without
+            names_of,
+            self_signed,
         )
-    recheck = None if app.root.read_only else app.recheck
-    server = create_app(
-        _library(app),
-        options,
-        source=ondemand,
-        recheck=recheck,
-        gate=app.gate() if options.auth == "pass-through" else None,
-    )
-    _warn(app, options)
-    await run(server, options, ready)
+    except ImportError:
+        raise UsageError(
+            "to make a certificate needs the package cryptography",
+            hint="pip install 'hubsync[tls]', or give one with --tls-cert.",
+        ) from None
+    cert, key = self_signed(settings.store.root / "tls", names_of(options))
+    return dataclasses.replace(options, tls_cert=cert, tls_key=key)
 
 
 def _warn(app: App, options: ServeOptions) -> None:
     """Of what is probably not meant."""
-    if options.auth == "open" and not is_here(options.host):
+    is_near = options.unix_socket is not None or is_here(options.host)
+    if options.auth == "open" and not is_near:
         say(
             f"hubsync: warning: whoever reaches {options.host}:{options.port} can read "
             "all that is held, also what is gated or private upstream. To change it: "
@@ -130,16 +153,20 @@ def _options(settings: Settings) -> ServeOptions:
         on_missing=serve.on_missing,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,
+        unix_socket=serve.unix_socket,
+        workers=serve.workers,
+        tls_cert=serve.tls_cert,
+        tls_key=serve.tls_key,
+        accel=serve.accel,
+        accel_prefix=serve.accel_prefix,
+        connections_max=serve.max_connections,
+        connections_per_client_max=serve.connections_per_client,
         auth=serve.auth,
         auth_cache_s=serve.auth_cache,
         auth_header=serve.auth_header,
         trusted_proxies=serve.trusted_proxies,
         audit_log=serve.audit_log,
     )
-
-
-def _library(app: App) -> Library:
-    return Library(app.catalog, app.blobs, upstream_order=app.upstream_order)
 
 
 def _make_store(common: Common) -> None:

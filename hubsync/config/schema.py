@@ -108,6 +108,15 @@ class ServeSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8090
     base_url: str | None = None
+    unix_socket: Path | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_self_signed: bool = False
+    accel: Literal["off", "x-accel-redirect", "x-sendfile"] = "off"
+    accel_prefix: str = "/_blobs/"
+    max_connections: Annotated[int, Field(ge=1)] = 4096
+    connections_per_client: Annotated[int, Field(ge=1)] = 1024
     access_log: bool = False
     on_missing: Literal["refuse", "on_demand", "streamed"] = "refuse"
     allow: tuple[str, ...] = ("*",)

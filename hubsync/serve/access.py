@@ -25,6 +25,7 @@ from hubsync.serve.errors import Problem, disabled, gated, no_repo, unauthorized
 from hubsync.serve.events import Event
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.proxies import client_of
 from hubsync.serve.readers import ANYBODY, Reader, TokenReader
 from hubsync.serve.redact import redacted
 from hubsync.serve.trust import Network, is_trusted, parse_networks, peer_of
@@ -304,9 +305,9 @@ class Access:
     ) -> None:
         if self._audit is None or visit.is_written_down:
             return
-        size = response.content_length or 0
+        size = (response.content_length or 0) + visit.elsewhere_bytes
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
-            size = len(response.body)
+            size = len(response.body) + visit.elsewhere_bytes
         if request.method == "HEAD":
             size = 0
         commit = response.headers.get("X-Repo-Commit")
@@ -326,7 +327,7 @@ class Access:
         self._audit.write(
             {
                 "reader": visit.reader.name if visit.reader else None,
-                "client": request.remote,
+                "client": client_of(request) or None,
                 "method": request.method,
                 "repo": visit.repo,
                 "commit": commit,

@@ -30,6 +30,11 @@ class Allowance:
         self._rate = grant.rate_bytes_per_s
         self._bytes = RateLimiter(self._rate)
 
+    @property
+    def has_rate(self) -> bool:
+        """Whether bytes are counted, too."""
+        return self._rate is not None
+
     def count_request(self) -> None:
         """Raises: Problem: 429, and when to come again."""
         if self._per_minute is None:

@@ -1,15 +1,18 @@
 """The server's life: put together, listen, drain, end."""
 
 import asyncio
-import errno
+import resource
 import signal
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 
-from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.ports.gate import Gate
+from hubsync.serve.accel import Accel
 from hubsync.serve.access import Access
+from hubsync.serve.account import Account
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
@@ -18,25 +21,29 @@ from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
+from hubsync.serve.folder import BlobFolder
 from hubsync.serve.following import Following, Source
 from hubsync.serve.library import Library
+from hubsync.serve.limits import ConnectionLimits
+from hubsync.serve.listen import BACKLOG, bind, close, url_of
+from hubsync.serve.metrics import Metrics
 from hubsync.serve.more import more_families
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.probes import Probes
+from hubsync.serve.proxies import Proxies
 from hubsync.serve.site import Site
+from hubsync.serve.tls import HANDSHAKE_S, Tls
 from hubsync.serve.xet import Xet
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
 LINGER_S = 2.0  # the rest of a refused body is read this long, so that it is heard
-BACKLOG = 1024
+FILES_A_CONNECTION = 3  # its socket, a second number of it, and what is sent
+FILES_BESIDES = 256
 
 _watch_key = web.AppKey("watch", IdleWatch)
-
-
-class PortTakenError(HubsyncError):
-    """Something else listens where we should."""
-
-    exit_code = ExitCode.BUSY
+_limits_key = web.AppKey("limits", ConnectionLimits)
+_probes_key = web.AppKey("probes", Probes)
 
 
 def create_app(
@@ -46,25 +53,33 @@ def create_app(
     source: Source | None = None,
     recheck: Recheck | None = None,
     gate: Gate | None = None,
+    folder: BlobFolder | None = None,
+    metrics: Metrics | None = None,
 ) -> web.Application:
     """The application; its threads are ended by its own clean-up.
 
     *source* gets what is missing, *recheck* looks at what seems damaged; None:
     it is refused, and only logged.  *gate* is asked about readers, for
-    ``serve.auth = "pass-through"``.
+    ``serve.auth = "pass-through"``.  *folder* is where the blobs are, *metrics*
+    where to count; None: here alone.
 
     Raises:
         UsageError, AuditLogError: *options* cannot be meant.
     """
+    metrics = metrics or Metrics()
+    proxies = Proxies(options)
+    limits = ConnectionLimits(options, proxies.trusts, metrics)
+    account = Account(proxies, limits, metrics)
     access = Access.of(library, options, gate)
     watch = IdleWatch(options.idle_s)
     app = web.Application(
-        middlewares=[edge, watch.middleware, conditional],
+        middlewares=[account.middleware, edge, watch.middleware, conditional],
         client_max_size=options.body_bytes_max,
     )
-    app[_watch_key] = watch
+    probes = Probes(library, folder, metrics)
+    app[_watch_key], app[_limits_key], app[_probes_key] = watch, limits, probes
     damages = Damages(recheck)
-    sender = FileSender(library.blobs, options, damages)
+    sender = FileSender(library.blobs, options, damages, Accel(options, folder))
     missing = None
     if source:
         keeps = options.on_missing == "on_demand"
@@ -74,7 +89,8 @@ def create_app(
     api = Api(library, contents, options, access, xet, missing=missing)
     cas = Cas(library, sender, options, access)
     more = more_families(api, library, contents, options)
-    site = Site(api, library, options, access, {**cas.families, **more})
+    families = {**cas.families, **probes.families, **more}
+    site = Site(api, library, options, access, families)
     app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
@@ -94,19 +110,31 @@ def create_app(
 
 
 async def run(
-    app: web.Application, options: ServeOptions, on_ready: Callable[[str], None]
+    app: web.Application,
+    options: ServeOptions,
+    on_ready: Callable[[str], None],
+    *,
+    sockets: Sequence[socket.socket] | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let running answers end.
+
+    SIGHUP reads the certificate again.  For *sockets* and *stop* see `serve`.
 
     Raises:
         PortTakenError: somebody else has the port.
         HubsyncError: the address cannot be listened on.
+        UsageError: the certificate cannot be used.
     """
-    stop = asyncio.Event()
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(app, options, on_ready, stop)
+    tls = Tls.of(options)
+    if tls:
+        loop.add_signal_handler(signal.SIGHUP, tls.reload)
+    _raise_file_limit(options)
+    await serve(app, options, on_ready, stop, sockets=sockets, tls=tls)
 
 
 async def serve(
@@ -114,8 +142,15 @@ async def serve(
     options: ServeOptions,
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
+    *,
+    sockets: Sequence[socket.socket] | None = None,
+    tls: Tls | None = None,
 ) -> None:
-    """As `run`, until *stop* is set; for a loop that has no signals."""
+    """As `run`, until *stop* is set; for a loop that has no signals.
+
+    *sockets* are bound already; None: to what *options* say.
+    """
+    tls = tls or Tls.of(options)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -131,34 +166,41 @@ async def serve(
     await runner.setup()
     assert runner.server
     go_directly(app, runner.server)
+    servers: list[asyncio.Server] = []
+    own = bind(options) if sockets is None else []
+    sockets = sockets or own
     try:
-        site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
-        try:
-            await site.start()
-        except OSError as error:
-            raise _explain(error, options) from error
+        for one in sockets:
+            server = await _listen(app, runner.server, one, tls)
+            servers.append(server)
         async with app[_watch_key].watching(runner.server):
-            on_ready(_url(runner, options))
+            on_ready(url_of(sockets, "https" if tls else "http", options))
             await stop.wait()
+            app[_probes_key].is_draining = True
     finally:
+        for server in servers:
+            server.close()
+        close(own, options)
         await runner.cleanup()
 
 
-def _url(runner: web.AppRunner, options: ServeOptions) -> str:
-    host, port = runner.addresses[0][:2]
-    if ":" in host:
-        host = f"[{host}]"
-    return (options.base_url or f"http://{host}:{port}").rstrip("/")
-
-
-def _explain(error: OSError, options: ServeOptions) -> HubsyncError:
-    where = f"{options.host}:{options.port}"
-    if error.errno == errno.EADDRINUSE:
-        return PortTakenError(
-            f"something else listens on {where}",
-            hint="Stop it, or choose another port with --port (0 takes a free one).",
-        )
-    return HubsyncError(
-        f"cannot listen on {where}: {error.strerror or error}",
-        hint="Check --host and --port; ports below 1024 need a privilege.",
+async def _listen(
+    app: web.Application, inner: web.Server, one: socket.socket, tls: Tls | None
+) -> asyncio.Server:
+    return await asyncio.get_running_loop().create_server(
+        partial(app[_limits_key].guard, inner),
+        sock=one,
+        ssl=tls.context if tls else None,
+        ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+        backlog=BACKLOG,
     )
+
+
+def _raise_file_limit(options: ServeOptions) -> None:
+    """As far as we may, to what so many connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    want = FILES_A_CONNECTION * options.connections_max + FILES_BESIDES
+    if hard != resource.RLIM_INFINITY:
+        want = min(want, hard)
+    if soft != resource.RLIM_INFINITY and soft < want:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (want, hard))

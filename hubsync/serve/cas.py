@@ -137,7 +137,7 @@ class Cas:
     ) -> None:
         async with aclosing(pieces_of(request, part)) as pieces:
             async for piece in pieces:
-                await self._sender.mover.copy(response, read, piece)
+                await self._sender.mover.copy(request, response, read, piece)
 
     async def _file(self, request: web.Request, grant: Grant, file: str) -> HeldEntry:
         """The held file of the grant's commit that *file* names.

@@ -16,6 +16,7 @@ from hubsync import __version__
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.errors import Problem, unavailable
 from hubsync.serve.events import Event
+from hubsync.serve.proxies import CALLER
 from hubsync.serve.redact import redacted
 
 log = logging.getLogger("hubsync.serve")
@@ -52,36 +53,15 @@ class RequestIds:
         return f"{self._process}{next(self._numbers):016x}"
 
 
-_ids = RequestIds()
+request_ids = RequestIds()
 
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Request id, log line, and the one place where an unexpected error ends."""
-    started = time.monotonic()
-    request_id.set(_ids.next())
-    status = CLIENT_CLOSED_REQUEST  # until there is an answer
-    try:
-        response = await _answer(request, handler)
-        status = response.status
-    finally:
-        if log.isEnabledFor(logging.INFO):
-            _log_request(request, status, time.monotonic() - started)
-    return response
-
-
-def _log_request(request: web.Request, status: int, elapsed_s: float) -> None:
-    log.info(
-        Event(
-            "client left" if status == CLIENT_CLOSED_REQUEST else "request answered",
-            method=request.method,
-            target=redacted(request.raw_path)[:500],
-            status=status,
-            elapsed_ms=round(elapsed_s * 1000, 1),
-            client=request.remote,
-            request_id=request_id.get(),
-        )
-    )
+    """Request id, and the one place where an unexpected error ends."""
+    caller = request.get(CALLER)
+    request_id.set((caller and caller.request_id) or request_ids.next())
+    return await _answer(request, handler)
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:

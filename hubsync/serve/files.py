@@ -12,12 +12,13 @@ from aiohttp import web
 from hubsync.model.errors import HubsyncError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
+from hubsync.serve.accel import Accel
 from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.ready import Head, Ready
 from hubsync.serve.sendfile import Mover
-from hubsync.serve.visit import pieces_of
+from hubsync.serve.visit import is_paced, pieces_of, sent_elsewhere
 from hubsync.wire.ranges import (
     ByteRange,
     RangeAnswer,
@@ -27,7 +28,8 @@ from hubsync.wire.ranges import (
     range_applies,
 )
 
-INLINE_BYTES_MAX = 256 * 1024  # one read costs less than a thread
+# One read costs less than a thread.  A slow client's answer waits in our memory.
+INLINE_BYTES_MAX = 128 * 1024
 READY_BYTES_MAX = 64 * 1024  # a copy costs less than aiohttp's care for the headers
 HEADS_MAX = 4096  # of files, 2 kB each
 _TEXT_SUFFIXES = (
@@ -40,9 +42,14 @@ class FileSender:
     """Sends blobs of one store."""
 
     def __init__(
-        self, blobs: BlobStore, options: ServeOptions, damages: Damages
+        self,
+        blobs: BlobStore,
+        options: ServeOptions,
+        damages: Damages,
+        accel: Accel | None = None,
     ) -> None:
         self._blobs, self._damages = blobs, damages
+        self._accel = accel or Accel(ServeOptions(), None)
         self.mover = Mover(options)
 
     def close(self) -> None:
@@ -72,6 +79,14 @@ class FileSender:
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
                 body = self._read(file, part, one)
                 return web.Response(status=status, headers=common, body=body)
+            # A proxy that sends the file would not keep to a token's rate.
+            if request.method == "GET" and one.digest and not is_paced(request):
+                elsewhere = self._accel.headers(request, one.digest)
+                if elsewhere is not None:
+                    sent_elsewhere(request, part.size_bytes)
+                    # Whoever sends the file sees to the range as well.
+                    common.pop("Content-Range", None)
+                    return web.Response(headers={**common, **elsewhere})
             response = web.StreamResponse(status=status, headers=common)
             response.content_length = part.size_bytes
             await response.prepare(request)

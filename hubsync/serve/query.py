@@ -11,13 +11,13 @@ from aiohttp import web
 
 from hubsync.serve.errors import JSON_TYPE, Problem, bad_request, too_large
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.proxies import CALLER, HOST
 from hubsync.serve.routing import raw_path_of
 
 PATHS_MAX = 2000
 Params = Sequence[tuple[str, str]]
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _TRUE = frozenset(["true", "1", "yes"])
-_HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 def params_of(request: web.Request) -> list[tuple[str, str]]:
@@ -101,15 +101,19 @@ def _json_paths(raw: bytes) -> tuple[list[str], bool]:
 def own_url(request: web.Request, options: ServeOptions) -> str:
     """Where the client has found us.
 
-    ``X-Forwarded-*`` is anybody's word and not read; behind a proxy that
-    changes the host, `ServeOptions.base_url` says it.
+    ``X-Forwarded-*`` is anybody's word, unless a trusted proxy says it; behind
+    another that changes the host, `ServeOptions.base_url` says it.
     """
     if options.base_url:
         return options.base_url.rstrip("/")
-    host = request.headers.get("Host", "")
-    if not _HOST.fullmatch(host):
+    caller = request.get(CALLER)
+    host: str = request.headers.get("Host", "")
+    if caller and caller.host:
+        host = caller.host
+    if not HOST.fullmatch(host):
         host = f"{options.host}:{options.port}"
-    return f"{request.scheme}://{host}"
+    scheme = caller.scheme if caller else None
+    return f"{scheme or request.scheme}://{host}"
 
 
 def next_link(

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
+from aiohttp import web
+
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
 from hubsync.model.revision import is_commit
 from hubsync.serve.errors import Problem, no_route
 
-_VERBS = (
+ROUTE = web.RequestKey("route", str)  # what the metrics call it
+VERBS = (
     "revision",
     "tree",
     "paths-info",
@@ -97,7 +100,7 @@ def _api(raw_path: str) -> Route:
         raise no_route()
     parts = rest.split("/")
     # The verb comes after one or two segments of a name, never first.
-    at = next((i for i in (1, 2) if i < len(parts) and parts[i] in _VERBS), None)
+    at = next((i for i in (1, 2) if i < len(parts) and parts[i] in VERBS), None)
     raw_name = "/".join(parts[:at]) if at else rest.rstrip("/")
     name = name_of_route(raw_name)
     after = "/".join(parts[at:]) if at else ""

@@ -5,8 +5,12 @@ send a whole range in one system call as long as the client keeps up, and wait
 for a cold disk inside it: everybody else would wait along.
 """
 
+import array
 import asyncio
+import fcntl
 import os
+import socket
+import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,11 +20,13 @@ from aiohttp import web
 
 from hubsync.model.units import MIB
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange
 
 T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
+BLOCK_BYTES_MIN = 64 * 1024
 
 
 class FileTruncatedError(OSError):
@@ -55,25 +61,43 @@ class Mover:
             raise ConnectionResetError("the client has left")
         if transport.get_extra_info("sslcontext") is not None:
             # sendfile would write plain text into the TLS stream
-            await self.copy(response, partial(os.pread, file), part)
+            await self.copy(request, response, partial(os.pread, file), part)
         else:
             await self._sendfile(transport, file, part)
 
     async def copy(
-        self, response: web.StreamResponse, read: Read, part: ByteRange
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        read: Read,
+        part: ByteRange,
     ) -> None:
-        """Send *part* of what *read* gives, block by block; raises as `send`."""
+        """Send *part* of what *read* gives, block by block; raises as `send`.
+
+        No more is read than the kernel takes at once: what a slow client has not
+        taken yet would wait in our memory, a MiB or two for each.
+        """
+        if request.transport is None:
+            raise ConnectionResetError("the client has left")
         loop = asyncio.get_running_loop()
-        offset = part.start
-        while offset < part.stop:
-            length = min(MIB, part.stop - offset)
-            block = await _finished(
-                loop.run_in_executor(self._pool, read, length, offset)
-            )
-            if not block:
-                raise FileTruncatedError(f"no byte at {offset}")
-            await self.write(response, block)
-            offset += len(block)
+        out = os.dup(request.transport.get_extra_info("socket").fileno())
+        try:
+            offset = part.start
+            while offset < part.stop:
+                room = _room_bytes(out)
+                if room < BLOCK_BYTES_MIN:
+                    await self._writable(out)
+                size = min(MIB, max(BLOCK_BYTES_MIN, room))
+                length = min(size, part.stop - offset)
+                block = await _finished(
+                    loop.run_in_executor(self._pool, read, length, offset)
+                )
+                if not block:
+                    raise FileTruncatedError(f"no byte at {offset}")
+                await self.write(response, block)
+                offset += len(block)
+        finally:
+            os.close(out)
 
     async def write(
         self, response: web.StreamResponse, block: bytes | bytearray
@@ -88,6 +112,7 @@ class Mover:
                 await response.write(block)
         except TimeoutError:
             raise _stalled() from None
+        count(len(block))
 
     async def _sendfile(
         self, transport: asyncio.Transport, file: int, part: ByteRange
@@ -103,9 +128,11 @@ class Mover:
                 if transport.is_closing():
                     raise ConnectionResetError("the client has left")
                 end = min(part.stop, offset + self._options.burst_bytes)
+                before = offset
                 offset, full = await _finished(
                     loop.run_in_executor(self._pool, _burst, out, file, offset, end)
                 )
+                count(offset - before)
                 if full:
                     await self._writable(out)
         finally:
@@ -124,18 +151,50 @@ class Mover:
             await asyncio.sleep(POLL_S)
 
     async def _writable(self, out: int) -> None:
+        """Wait for room in the socket of a client that takes what it is sent.
+
+        The kernel tells when a third of its buffer is free.  With a slow client
+        that takes longer than `stall_s`, so whoever has taken some may go on.
+        """
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
         # asyncio allows no second watcher of the transport's own number, but
         # does of this one.
         loop.add_writer(out, ready.set)
+        wait_s = self._options.stall_s
+        enough = self._options.rate_bytes_per_s_min * wait_s
         try:
-            async with asyncio.timeout(self._options.stall_s):
-                await ready.wait()
-        except TimeoutError:
-            raise _stalled() from None
+            queued = _queued_bytes(out)
+            while not await _is_set(ready, wait_s):
+                left = _queued_bytes(out)
+                if queued - left < enough:
+                    raise _stalled()
+                queued = left
         finally:
             loop.remove_writer(out)
+
+
+async def _is_set(event: asyncio.Event, wait_s: float) -> bool:
+    try:
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _room_bytes(out: int) -> int:
+    """About what the kernel takes more of; it counts its own costs, too."""
+    with socket.socket(fileno=os.dup(out)) as own:
+        size = own.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return size // 2 - _queued_bytes(out)
+
+
+def _queued_bytes(out: int) -> int:
+    """What was sent and has not been received yet."""
+    found = array.array("i", [0])
+    fcntl.ioctl(out, termios.TIOCOUTQ, found)
+    return found[0]
 
 
 def _stalled() -> ConnectionError:

@@ -13,7 +13,7 @@ from hubsync.serve.library import Library
 from hubsync.serve.more import ASKING, Family
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.query import json_response, own_url
-from hubsync.serve.routing import parse_route, raw_path_of
+from hubsync.serve.routing import ROUTE, parse_route, raw_path_of
 from hubsync.serve.xet import CAS
 
 _READS = frozenset({"GET", "HEAD"})
@@ -64,6 +64,7 @@ class Site:
         if request.method == "OPTIONS":
             return _preflight()
         raw_path = raw_path_of(request.raw_path)
+        request[ROUTE] = raw_path.removeprefix("/").partition("/")[0]
         if raw_path in _PUBLIC:
             return await self._answer(request, raw_path)
         if raw_path in _OPERATOR:
@@ -90,10 +91,13 @@ class Site:
             if request.method != "POST" or "/paths-info/" not in raw_path:
                 raise forbidden_write()
         elif handler := self._fixed.get(raw_path):
+            request[ROUTE] = raw_path.rpartition("/")[2] or raw_path
             return await handler(request)
         elif repo_type := self._lists.get(raw_path.rstrip("/")):
+            request[ROUTE] = "list"
             return await self._api.list_repos(request, repo_type)
         route = parse_route(raw_path)
+        request[ROUTE] = route.verb
         if request.method == "POST" and route.verb != "paths-info":
             raise forbidden_write()
         return await self._api.answer(request, route)

@@ -54,6 +54,8 @@ def peer_of(request: web.Request) -> IPv4Address | IPv6Address | None:
     if request.transport is None:
         raise ConnectionResetError("the client has left")
     name = request.transport.get_extra_info("peername")
+    if name is None:  # gone before it was accepted, which must not pass for a socket
+        raise ConnectionResetError("the client has left")
     if not isinstance(name, tuple):
         return None
     address = ip_address(name[0].partition("%")[0])

@@ -20,6 +20,7 @@ class Visit:
     reader: Reader | None = None
     allowance: Allowance | None = None
     is_written_down: bool = False
+    elsewhere_bytes: int = 0  # of the body, which a proxy sends in our place
 
 
 _KEY = web.RequestKey("visit", Visit)
@@ -42,6 +43,18 @@ def holder_of(request: web.Request) -> int | None:
     visit = visit_of(request)
     reader = visit.reader if visit else None
     return reader.row.id if isinstance(reader, TokenReader) else None
+
+
+def is_paced(request: web.Request) -> bool:
+    """Whether whoever asks may have only so many bytes a second."""
+    visit = visit_of(request)
+    return bool(visit and visit.allowance and visit.allowance.has_rate)
+
+
+def sent_elsewhere(request: web.Request, size_bytes: int) -> None:
+    """A proxy sends so much of the body in our place."""
+    if visit := visit_of(request):
+        visit.elsewhere_bytes = size_bytes
 
 
 async def paced(request: web.Request, size_bytes: int) -> None:

@@ -261,6 +261,7 @@ def _is_ours(name: str) -> bool:
         "records",
         "hub",
         "ballast",
+        "tls",
         "LOCK",
         "LOCK.views",
         "serve.key",

@@ -24,6 +24,7 @@ from hubsync.ports.blobs import HeldBlob
 from hubsync.ports.gate import Gate
 from hubsync.serve.app import create_app, serve
 from hubsync.serve.events import Event
+from hubsync.serve.folder import BlobFolder
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.store.layout import StoreRoot
@@ -209,7 +210,8 @@ def serving(
             live.url = url
             ready.set()
 
-        app = create_app(mirror.library(), chosen, gate=gate)
+        folder = BlobFolder(mirror.blobs.root.blobs, mirror.blobs.path)
+        app = create_app(mirror.library(), chosen, gate=gate, folder=folder)
         await serve(app, chosen, on_ready, stop)
 
     def work() -> None:

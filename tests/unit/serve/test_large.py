@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from hubsync.serve.app import create_app
+from hubsync.serve.files import INLINE_BYTES_MAX
 from hubsync.serve.options import ServeOptions
 from tests.unit.serve.mirror import File, Live, Mirror, serving
 
@@ -71,7 +72,7 @@ def test_one_connection_carries_many_bodies(live: Live) -> None:
     asyncio.run(read())
 
 
-@pytest.mark.parametrize("size", [256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1])
+@pytest.mark.parametrize("size", [INLINE_BYTES_MAX + more for more in (-1, 0, 1)])
 def test_around_the_size_that_is_read_at_once(live: Live, size: int) -> None:
     answer = live.get(TARGET, Range=f"bytes=77-{77 + size - 1}")
     assert answer.body == DATA[77 : 77 + size]

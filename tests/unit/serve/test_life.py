@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from hubsync.model.errors import ExitCode, HubsyncError
-from hubsync.serve.app import PortTakenError, create_app, run
+from hubsync.serve.app import create_app, run
+from hubsync.serve.listen import PortTakenError
 from hubsync.serve.options import ServeOptions
 from tests.unit.serve.mirror import WAIT_S, File, Mirror, serving
 
