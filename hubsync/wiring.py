@@ -32,6 +32,7 @@ from hubsync.store.layout import StoreRoot
 from hubsync.store.leftovers import clean_leftovers
 from hubsync.store.local import LocalBlobs
 from hubsync.store.records import StoreRecords
+from hubsync.store.secret import kept_secret
 from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
 from hubsync.sync.ondemand import OnDemand, OnDemandOptions
@@ -102,6 +103,10 @@ class App:
             options=options,
             progress=progress,
         )
+
+    def secret(self) -> bytes:
+        """What the store's servers sign with."""
+        return kept_secret(self.root)
 
     def gate(self) -> Gate:
         """Who is asked whether somebody may read what came from an upstream."""

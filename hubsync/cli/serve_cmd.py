@@ -11,7 +11,7 @@ import click
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json, say
-from hubsync.cli.serving import answer, log_requests, work
+from hubsync.cli.serving import answer, fetch_for_all, log_requests, work
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.options import ServeOptions
@@ -102,15 +102,17 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     _make_store(common)
     if is_self_signed:
         options = _self_signed(settings, options)
-    if options.workers > 1:
-        with common.open(or_read_only=True) as app:
-            _warn(app, options)
-        part = partial(work, settings, options, access_log)
-        asyncio.run(supervise(part, options, ready))
-        return
     with common.open(or_read_only=True) as app:
         _warn(app, options)
-        asyncio.run(answer(app, options, ready))
+        options = dataclasses.replace(options, secret=app.secret())
+        if options.workers == 1:
+            asyncio.run(answer(app, options, ready))
+            return
+    part = partial(work, settings, options, access_log)
+    beside = None
+    if options.on_missing != "refuse":
+        beside = partial(fetch_for_all, settings, options)
+    asyncio.run(supervise(part, options, ready, beside))
 
 
 def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -50,6 +50,7 @@ class Orders:
     sockets: Sequence[socket.socket]  # the parent's: bound, shared
     boards: Boards
     link: Connection
+    beside: socket.socket | None = None  # whose other end `Beside` has
 
     def metrics(self) -> Metrics:
         return Metrics(self.boards, self.number)
@@ -79,7 +80,8 @@ class Orders:
 
 
 Work = Callable[[Orders], None]
-Beside = Callable[[Metrics], AbstractAsyncContextManager[None]]
+Attach = Callable[[socket.socket], None]
+Beside = Callable[[Metrics], AbstractAsyncContextManager[Attach]]
 
 
 async def supervise(
@@ -96,7 +98,8 @@ async def supervise(
         options: as the workers have them.
         on_ready: called once, when all of them listen.
         beside: entered before the first worker is started, and left after the
-            last has ended; gets where the parent counts.
+            last has ended; gets where the parent counts, and what it gives is
+            called with the other end of each worker's `Orders.beside`.
 
     Raises:
         PortTakenError, HubsyncError: as `listen.bind`.
@@ -108,8 +111,11 @@ async def supervise(
         share(sockets)
         boards = make_boards(options.workers + 1)
         metrics = Metrics(boards, options.workers)
-        async with beside(metrics) if beside else nullcontext():
-            await Supervisor(work, options, sockets, boards, metrics).run(on_ready)
+        async with beside(metrics) if beside else nullcontext() as attach:
+            supervisor = Supervisor(
+                work, options, sockets, boards, metrics, attach=attach
+            )
+            await supervisor.run(on_ready)
     finally:
         close(sockets, options)
 
@@ -124,8 +130,10 @@ class Supervisor:
         sockets: Sequence[socket.socket],
         boards: Boards,
         metrics: Metrics,
+        *,
+        attach: Attach | None = None,
     ) -> None:
-        self._work, self._options = work, options
+        self._work, self._options, self._attach = work, options, attach
         self._sockets, self._boards, self._metrics = sockets, boards, metrics
         self._stop = asyncio.Event()
         self._failure: HubsyncError | None = None
@@ -202,13 +210,19 @@ class Supervisor:
     async def _live(self, number: int) -> int | None:
         """One life of a worker; its exit status, negative for a signal."""
         ours, theirs = get_context("spawn").Pipe()
-        with ours, theirs:
-            orders = Orders(number, self._sockets, self._boards, theirs)
+        with ours, theirs, ExitStack() as ends:
+            own_end = None
+            if self._attach is not None:
+                other_end, own_end = socket.socketpair()
+                ends.enter_context(own_end)
+                self._attach(other_end)
+            orders = Orders(number, self._sockets, self._boards, theirs, own_end)
             process = get_context("spawn").Process(
                 target=self._work, args=(orders,), name=f"worker-{number}"
             )
             _start(process)
-            theirs.close()  # its end, or we would never see that it is gone
+            theirs.close()  # its ends, or we would never see that it is gone
+            ends.close()
             self._running[number] = process
             loop = asyncio.get_running_loop()
             ended = asyncio.Event()

@@ -92,8 +92,11 @@ def serving(mirror: Mirror, **settings: str) -> Iterator[Server]:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, hub: TestHub) -> Mirror:
-    settings = {"HUBSYNC_TRANSFER__READ_TIMEOUT": "5s"}
+def mirror(tmp_path: Path, hub: TestHub, request: pytest.FixtureRequest) -> Mirror:
+    settings = {
+        "HUBSYNC_TRANSFER__READ_TIMEOUT": "5s",
+        "HUBSYNC_SERVE__WORKERS": str(getattr(request, "param", 1)),
+    }
     return QuickMirror(tmp_path / "mirror", hub.endpoint, settings)
 
 
@@ -105,6 +108,8 @@ def repo(hub: TestHub) -> HubRepo:
 
 
 RESOLVE = "/acme/tiny/resolve/main"
+# Where several processes serve, another one fetches.
+alone_or_not = pytest.mark.parametrize("mirror", [1, 3], indirect=True)
 
 
 def bodies(hub: TestHub) -> int:
@@ -112,6 +117,7 @@ def bodies(hub: TestHub) -> int:
     return len([one for one in hub.requests if one.role == "cdn" and one.sent])
 
 
+@alone_or_not
 def test_a_repo_nobody_pulled_is_fetched_and_kept(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -146,6 +152,7 @@ def test_head_is_answered_from_the_tree_before_any_byte_is_here(
     assert not hub.requests or bodies(hub) == 0
 
 
+@alone_or_not
 def test_many_who_ask_at_once_cost_one_body(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -165,6 +172,7 @@ def test_many_who_ask_at_once_cost_one_body(
     assert hub.lfs_bytes_sent <= len(WEIGHTS)
 
 
+@alone_or_not
 def test_the_beginning_leaves_before_the_end_has_come(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -181,6 +189,7 @@ def test_the_beginning_leaves_before_the_end_has_come(
 
 
 @pytest.mark.parametrize("size", [9_500_000, 2_000, 64 * 1024])
+@alone_or_not
 def test_wrong_bytes_of_the_upstream_never_arrive_whole(
     hub: TestHub, mirror: Mirror, size: int
 ) -> None:
@@ -203,6 +212,7 @@ def test_wrong_bytes_of_the_upstream_never_arrive_whole(
         assert got.body == data
 
 
+@alone_or_not
 def test_a_range_of_what_is_not_held_is_right(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -223,6 +233,7 @@ def test_the_end_of_what_is_not_held_is_right(
         assert past.status == 416
 
 
+@alone_or_not
 def test_what_the_upstream_does_not_have_is_not_found(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -241,6 +252,7 @@ def test_what_the_upstream_does_not_have_is_not_found(
         assert none.headers["x-repo-commit"]
 
 
+@alone_or_not
 def test_only_what_is_allowed_is_asked_for(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -271,6 +283,7 @@ def test_a_revision_nobody_pulled_is_fetched(
         assert (got.body, got.headers["x-repo-commit"]) == (b"{}", commit)
 
 
+@alone_or_not
 def test_a_moved_branch_is_seen_when_all_that_was_held_is_held_again(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -303,7 +316,12 @@ def test_with_the_upstream_gone_what_is_held_is_served(
         assert server.get("/api/models/acme/other").status == 503
 
 
-@pytest.mark.parametrize("policy", ["on_demand", "streamed"])
+@pytest.mark.parametrize(
+    ("policy", "mirror"),
+    # Streaming is each process's own, and so is its patience with the upstream.
+    [("on_demand", 1), ("on_demand", 3), ("streamed", 1)],
+    indirect=["mirror"],
+)
 def test_an_upstream_that_fails_is_left_alone_for_a_while(
     hub: TestHub, repo: HubRepo, mirror: Mirror, policy: str
 ) -> None:
@@ -360,6 +378,7 @@ def test_what_came_on_demand_is_in_the_folder_view_too(
     assert not (shown / "w.bin").exists()
 
 
+@alone_or_not
 def test_what_is_streamed_is_not_kept(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
@@ -409,6 +428,7 @@ def test_a_store_that_cannot_be_written_fetches_nothing(
     assert done.returncode == 2
 
 
+@alone_or_not
 def test_the_real_client_sees_no_difference(
     hub: TestHub, repo: HubRepo, mirror: Mirror, tmp_path: Path
 ) -> None:
