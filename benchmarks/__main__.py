@@ -2,8 +2,8 @@
 
 import sys
 
-from benchmarks import pull, serving, store
+from benchmarks import catalog, pull, serve, store
 from benchmarks.command import main
 
 if __name__ == "__main__":
-    sys.exit(main([pull.GROUP, store.GROUP, serving.GROUP]))
+    sys.exit(main([pull.GROUP, store.GROUP, serve.GROUP, catalog.GROUP]))

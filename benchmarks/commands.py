@@ -14,11 +14,13 @@ from benchmarks.measure import BenchmarkError, NotInstalledError
 
 # What a program is called, and the Debian package that has it.
 PACKAGES = {
+    "ab": "apache2-utils",
     "aria2c": "aria2",
     "curl": "curl",
     "nginx": "nginx-light",
     "openssl": "openssl",
     "tar": "tar",
+    "wrk": "wrk",
 }
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # nginx; not on everyone's path
 

@@ -1,39 +1,73 @@
-"""What is transferred: one large file of random bytes, and small ones."""
+"""What is served: random bytes and small files, recorded in a hubsync store."""
 
 import json
 import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.measure import BenchmarkError
 from hubsync.cli.demo_steps import Peer
 
-REPO = "bench/model"
+REPO, TREE_REPO, SNAPSHOT_REPO = "bench/model", "bench/listed", "bench/snapshot"
 LARGE = "model.safetensors"
-SMALL = "small/00.json"
-SMALL_FILES = 30
+SMALL = "config.json"
+SMALL_BYTES = 700
+SNAPSHOT_LARGE, SNAPSHOT_SMALL = 4, 22  # files
 MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A repo on a hubsync, and the same files as a plain folder for nginx."""
+    """Repos in a store, and the files of `REPO` as a plain folder for nginx."""
 
-    peer: Peer
+    store: Path
     folder: Path
     large_bytes: int
 
+    @property
+    def large(self) -> Path:
+        return self.folder / LARGE
 
-def publish(work: Path, size_mib: int) -> Content:
+
+def publish(work: Path, sizes: Mapping[str, int]) -> Content:
     """Make the files and record them in a hubsync store of their own."""
-    source = work / "source"
-    (source / "small").mkdir(parents=True)
-    with (source / LARGE).open("wb") as file:
+    peer, source = Peer(work / "store"), work / "source"
+    source.mkdir()
+    _random(source / LARGE, sizes["serve_mib"])
+    (source / SMALL).write_bytes(_text(SMALL_BYTES))
+    # The same inodes that hubsync serves, by way of its Hugging Face cache.
+    folder = _add(peer, source, REPO)
+    for number in range(sizes["tree_files"]):
+        path = source / f"part-{number % 10}" / f"{number:05}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(_text(50 + number))
+    _add(peer, source, TREE_REPO)
+    for number in range(SNAPSHOT_LARGE):
+        _random(source / f"model-{number}.safetensors", sizes["snapshot_mib"])
+    for number in range(SNAPSHOT_SMALL):
+        (source / f"{number:02}.json").write_bytes(_text(4000))
+    _add(peer, source, SNAPSHOT_REPO)
+    return Content(work / "store", folder, sizes["serve_mib"] * MIB)
+
+
+def _random(path: Path, size_mib: int) -> None:
+    with path.open("wb") as file:
         for _ in range(size_mib):
             file.write(os.urandom(MIB))
-    for number in range(SMALL_FILES):
-        text = json.dumps({"number": number, "noise": os.urandom(2000).hex()})
-        (source / f"small/{number:02}.json").write_text(text)
-    peer = Peer(work / "upstream")
-    answer = peer.json("add", str(source), REPO, "--quiet")
-    # The same inodes that hubsync serves, by way of its Hugging Face cache.
-    return Content(peer, Path(str(answer["path"])), size_mib * MIB)
+
+
+def _text(size: int) -> bytes:
+    return json.dumps({"noise": os.urandom(size).hex()}).encode()[: size - 2] + b'"}'
+
+
+def _add(peer: Peer, source: Path, repo: str) -> Path:
+    """Record what is in *source*, which is empty afterwards."""
+    answer = peer.json("add", str(source), repo, "--quiet")
+    shutil.rmtree(source)
+    source.mkdir()
+    path = Path(str(answer["path"]))
+    if not path.is_dir():
+        raise BenchmarkError(f"{repo} was not recorded")
+    return path

@@ -5,13 +5,19 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from benchmarks.commands import Runner, find
 from benchmarks.measure import BenchmarkError
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-BLOCK_BYTES = 2**20
+_WRK = re.compile(r"Requests/sec: +([0-9.]+)")
+_AB = re.compile(r"Requests per second: +([0-9.]+)")
+_AB_FAILED = re.compile(r"Failed requests: +0\n")
+_NOWHERE = bytearray(2**24)  # nothing is ever written to it
+ByteRange = tuple[int, int]  # first byte, and the one after the last
 TIMEOUT_S = 60.0
 
 
@@ -99,21 +105,47 @@ class _Asking(asyncio.Protocol):
             self._transport.close()
 
 
-def parallel_ranges(url: str, size_bytes: int, parts: int) -> float:
-    """Seconds to get *url* in *parts* ranges at once, thrown away."""
-    bounds = [size_bytes * number // parts for number in range(parts + 1)]
+def fast_rate(
+    url: str, method: str, runner: Runner, *, connections: int, seconds: float
+) -> float:
+    """Requests a second, by the fastest client there is for them."""
+    whole_s = max(1, round(seconds))
+    # wrk waits for the body of a HEAD, ab does not.
+    if method == "GET" and find("wrk"):
+        asked = [f"-c{connections}", "-t1", f"-d{whole_s}", url]
+        said = runner.run(["wrk", *asked]).said
+        if "Non-2xx" in said or "Socket errors" in said:
+            raise BenchmarkError(f"wrk got errors from {url}:\n{said}")
+        return float(_WRK.findall(said)[0])
+    if find("ab"):
+        kind = ["-i"] if method == "HEAD" else []
+        asked = [*kind, "-k", f"-c{connections}", f"-t{whole_s}", "-n100000000", url]
+        said = runner.run(["ab", "-q", *asked]).said
+        if "Non-2xx" in said or not _AB_FAILED.search(said):
+            raise BenchmarkError(f"ab got errors from {url}:\n{said}")
+        return float(_AB.findall(said)[0])
+    return request_rate(
+        url, method, connections=connections, seconds=seconds
+    ).per_second
+
+
+def drain(url: str, asked: Sequence[Sequence[ByteRange | None]]) -> float:
+    """Seconds until each connection has had its ranges of *url*, thrown away.
+
+    None: all of it.  The kernel throws the bytes away: what a client does with
+    them is no business of the server, and would be most of the work.
+    """
     failures: list[Exception] = []
 
-    def get(start: int, stop: int) -> None:
+    def get(ranges: Sequence[ByteRange | None]) -> None:
         try:
-            _get_range(url, start, stop)
+            with socket.create_connection(_address(url), TIMEOUT_S) as one:
+                for part in ranges:
+                    _drain_one(one, url, part)
         except (OSError, BenchmarkError) as error:
             failures.append(error)
 
-    threads = [
-        threading.Thread(target=get, args=bounds[number : number + 2])
-        for number in range(parts)
-    ]
+    threads = [threading.Thread(target=get, args=(ranges,)) for ranges in asked]
     started = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -121,28 +153,46 @@ def parallel_ranges(url: str, size_bytes: int, parts: int) -> float:
         thread.join()
     seconds = time.perf_counter() - started
     if failures:
-        raise BenchmarkError(f"a ranged GET failed: {failures[0]}")
+        raise BenchmarkError(f"a GET failed: {failures[0]}")
     return seconds
 
 
-def _get_range(url: str, start: int, stop: int) -> None:
-    block = bytearray(BLOCK_BYTES)
-    with socket.create_connection(_address(url), TIMEOUT_S) as one:
-        one.sendall(_request(url, "GET", f"Range: bytes={start}-{stop - 1}\r\n"))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            more = one.recv(4096)
-            if not more:
-                raise BenchmarkError("no answer")
-            head += more
-        if head[9:12] != b"206":
-            raise BenchmarkError(f"answered {head[9:12].decode()} instead of 206")
-        left = stop - start - (len(head) - head.index(b"\r\n\r\n") - 4)
-        while left > 0:
-            count = one.recv_into(block, min(left, BLOCK_BYTES))
-            if not count:
-                raise BenchmarkError(f"{left} bytes are missing")
-            left -= count
+def slices(size_bytes: int, parts: int) -> list[list[ByteRange | None]]:
+    """As many ranges, for a connection each."""
+    bounds = [size_bytes * number // parts for number in range(parts + 1)]
+    return [[(bounds[number], bounds[number + 1])] for number in range(parts)]
+
+
+def pieces(
+    size_bytes: int, piece: int, connections: int
+) -> list[list[ByteRange | None]]:
+    """Ranges of *piece* bytes, dealt out to the connections in turn."""
+    starts = range(0, size_bytes, piece)
+    all_of_it = [(start, min(start + piece, size_bytes)) for start in starts]
+    return [[*all_of_it[number::connections]] for number in range(connections)]
+
+
+def _drain_one(one: socket.socket, url: str, part: ByteRange | None) -> None:
+    more = f"Range: bytes={part[0]}-{part[1] - 1}\r\n" if part else ""
+    one.sendall(_request(url, "GET", more))
+    head = b""
+    while b"\r\n\r\n" not in head:
+        got = one.recv(4096)
+        if not got:
+            raise BenchmarkError("no answer")
+        head += got
+    if head[9:12] != (b"206" if part else b"200"):
+        raise BenchmarkError(f"answered {head[9:12].decode()}")
+    found = _LENGTH.search(head)
+    assert found
+    left = int(found[1]) - (len(head) - head.index(b"\r\n\r\n") - 4)
+    if part and int(found[1]) != part[1] - part[0]:
+        raise BenchmarkError(f"{found[1].decode()} bytes instead of {part}")
+    while left > 0:
+        count = one.recv_into(_NOWHERE, min(left, len(_NOWHERE)), socket.MSG_TRUNC)
+        if not count:
+            raise BenchmarkError(f"{left} bytes are missing")
+        left -= count
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -163,6 +163,21 @@ def warm(folder: Path, size_bytes: int) -> None:
     scratch.unlink()
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that *share* of them do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def drop_cached(*paths: Path) -> None:
+    """Have the next reader of *paths* wait for the disk."""
+    for path in paths:
+        if path.exists():
+            file = os.open(path, os.O_RDONLY)
+            os.fsync(file)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+
+
 def settle() -> None:
     """Nobody shall pay for what another has left to be written."""
     with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ _CONFIG = """\
 {user}
 daemon off;
 worker_processes {workers};
+{affinity}
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -69,27 +70,29 @@ class Nginx:
     tls: str
     certificate: Path
     front: str  # of a hub: the same answers, from memory
+    pid: int
 
 
 @contextmanager
 def nginx(
-    folder: Path, root: Path, *, workers: str = "1", hub: str = ""
+    folder: Path, root: Path, *, hub: str = "", core: int | None = None
 ) -> Iterator[Nginx]:
     """Serve *root* meanwhile; *folder* is made for what nginx needs itself.
 
-    *hub*: the address of one to be in front of.
+    *hub*: the address of one to be in front of.  *core*: the only one it gets.
     """
     require("nginx", "openssl")
     folder.mkdir()
     certificate = _certificate(folder)
-    plain, tls, front = _free_ports(3)
+    plain, tls, front = free_ports(3)
     # Its workers would be nobody, who may not read what we make.
     user = "user root;" if os.geteuid() == 0 else ""
     config = folder / "nginx.conf"
     config.write_text(
         _CONFIG.format(
             user=user,
-            workers=workers,
+            workers=1,
+            affinity="" if core is None else f"worker_cpu_affinity {1 << core:b};",
             folder=folder,
             root=root,
             plain=plain,
@@ -111,6 +114,7 @@ def nginx(
             f"https://127.0.0.1:{tls}",
             certificate,
             f"http://127.0.0.1:{front}" if hub else "",
+            process.pid,
         )
     finally:
         process.terminate()
@@ -145,7 +149,7 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
             return
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         found = []
         for _ in range(count):

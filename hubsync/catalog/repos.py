@@ -26,6 +26,7 @@ _BY_NAME = (
     f"UNION ALL SELECT {_COLUMNS}, a.name FROM repo_aliases a "
     "JOIN repos r ON r.id = a.repo_id WHERE a.name_folded = ? AND r.repo_type = ?"
 )
+_LIST = f"SELECT {_COLUMNS} FROM repos r ORDER BY r.upstream, r.repo_type, r.name"  # noqa: S608 - constants
 _ALIASES = "SELECT name FROM repo_aliases WHERE repo_id = ? ORDER BY name"
 
 
@@ -82,13 +83,9 @@ def list_repos(session: Session, pattern: str | None) -> list[RepoRow]:
         named = select(repo_aliases.c.repo_id, repo_aliases.c.name)
         for repo_id, name in connection.execute(named.order_by(repo_aliases.c.name)):
             aliases[repo_id].append(name)
-        order = (repos.c.upstream, repos.c.repo_type, repos.c.name)
-        rows = []
-        for row in connection.execute(select(repos).order_by(*order)).mappings():
-            repo = RepoId(row["upstream"], RepoType(row["repo_type"]), row["name"])
-            if pattern is None or matches(repo, [pattern]):
-                rows.append(_of_mapping(row, aliases[row["id"]]))
-        return rows
+        # Not by way of the tables: their cards would be parsed and written again.
+        rows = (_row(row, aliases[row[0]]) for row in connection.exec_driver_sql(_LIST))
+        return [row for row in rows if pattern is None or matches(row.repo, [pattern])]
 
 
 def _of_mapping(row: RowMapping, aliases: Iterable[str]) -> RepoRow:

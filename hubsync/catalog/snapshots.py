@@ -55,6 +55,15 @@ _FIRST_BRANCH = (
 _ALL = f"{_SELECT} WHERE c.repo_id = ? ORDER BY c.seq DESC"
 _NEWEST = f"{_ALL} LIMIT 1"
 _OIDS = "SELECT oid FROM commits WHERE repo_id = ? ORDER BY seq"
+# What `resolve` finds for HEAD, of all repos in one go.
+_HEADS = (
+    f"{_SELECT} JOIN repos r ON c.id = coalesce("  # noqa: S608 - constants
+    "(SELECT commit_id FROM refs WHERE repo_id = r.id AND name = 'refs/heads/main'), "
+    "(SELECT commit_id FROM refs WHERE repo_id = r.id AND name = 'refs/tags/main'), "
+    "(SELECT commit_id FROM refs WHERE repo_id = r.id AND name >= 'refs/heads/' "
+    "AND name < 'refs/heads0' ORDER BY name LIMIT 1), "
+    "(SELECT id FROM commits WHERE repo_id = r.id ORDER BY seq DESC LIMIT 1))"
+)
 _NAMES = (
     "SELECT r.upstream, r.repo_type, c.oid FROM commits c "
     "JOIN repos r ON r.id = c.repo_id"
@@ -90,6 +99,11 @@ def resolve(session: Session, repo: RepoRow, revision: str) -> SnapshotRow | Non
         found = session.rows(_BY_PREFIX, repo.id, revision, f"{revision}g")
         return _row(found[0]) if len(found) == 1 else None
     return None
+
+
+def heads(session: Session) -> dict[int, SnapshotRow]:
+    """What ``HEAD`` means in each repo that has a commit, by the repo's number."""
+    return {row.repo_id: row for row in session.made(_row, _HEADS)}
 
 
 def snapshots(session: Session, repo: RepoRow) -> list[SnapshotRow]:

@@ -141,6 +141,13 @@ class BlobStore(Protocol):
             BlobNotFoundError: it is not there.
         """
 
+    def read(self, digest: Digest, size_bytes: int) -> bytes | None:
+        """All bytes of a small blob; None: it is not there, or has another size.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
     def partial_bytes(self, want: Descriptor) -> int:
         """Bytes of *want* already fetched by an interrupted ingest."""
 

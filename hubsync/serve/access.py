@@ -84,6 +84,11 @@ class Access:
             self._audit.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether everybody may read everything."""
+        return self._is_open
+
+    @property
     def is_watching(self) -> bool:
         """Whether it matters at all who sends a request."""
         return self._audit is not None or not self._is_open

@@ -2,11 +2,10 @@
 
 import logging
 import time
-import uuid
 
 from aiohttp import web
 
-from hubsync.serve.edge import CLIENT_CLOSED_REQUEST, Handler, request_id
+from hubsync.serve.edge import CLIENT_CLOSED_REQUEST, Handler, request_id, request_ids
 from hubsync.serve.errors import Problem
 from hubsync.serve.events import Event
 from hubsync.serve.limits import ConnectionLimits
@@ -62,7 +61,7 @@ class Account:
     ) -> web.StreamResponse:
         """Answer one of a proxy's clients: they share its connections."""
         if not self._limits.enter(client):
-            request_id.set(uuid.uuid4().hex)
+            request_id.set(request_ids.next())
             retry = {"Retry-After": str(RETRY_AFTER_S)}
             return Problem(429, "Too many requests at once", more=retry).response()
         try:

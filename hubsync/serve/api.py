@@ -99,21 +99,28 @@ class Api:
 
     async def _repo(self, request: web.Request, route: Route) -> RepoRow:
         """What is held under the name, or can be, for whoever asks."""
-        library, access = self._library, self._access
+        access = self._access
         named = (route.repo_type, route.name)
-        row = await library.ask(library.repo, *named)
+        row = await self._named(*named)
         if row is None and self._missing and await access.may_fetch(request, *named):
             await self._missing.learn(None, route)
-            row = await library.ask(library.repo, *named)
+            row = await self._named(*named)
         contents = route.verb not in METADATA
         return await access.admit(request, *named, row, contents=contents)
 
+    async def _named(self, repo_type: RepoType, name: str) -> RepoRow | None:
+        library = self._library
+        if self._access.is_open:
+            return await library.find_repo(repo_type, name)
+        # Recalled, a hidden repo would be refused sooner than one that is not there.
+        return await library.ask(library.repo, repo_type, name)
+
     async def _snapshot(self, route: Route, row: RepoRow) -> SnapshotRow:
         library = self._library
-        snapshot = await library.ask(library.snapshot, row, route.revision)
+        snapshot = await library.find_snapshot(row, route.revision)
         if snapshot is None and self._missing and self._missing.can_fetch(row):
             await self._missing.learn(row, route)
-            snapshot = await library.ask(library.snapshot, row, route.revision)
+            snapshot = await library.find_snapshot(row, route.revision)
         elif self._missing:
             self._missing.used(row, route.revision)
         if snapshot is None:

@@ -18,6 +18,7 @@ from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
+from hubsync.serve.direct import go_directly
 from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.folder import BlobFolder
@@ -164,6 +165,7 @@ async def serve(
     )
     await runner.setup()
     assert runner.server
+    go_directly(app, runner.server)
     servers: list[asyncio.Server] = []
     own = bind(options) if sockets is None else []
     sockets = sockets or own

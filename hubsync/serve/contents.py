@@ -72,8 +72,8 @@ class Contents:
         raise not_held(one.entry.path, found.commit)
 
     async def _entry(self, found: Found) -> HeldEntry:
-        library, path = self._library, found.route.path
-        one = await library.ask(library.catalog.entry, found.snapshot, path)
+        path = found.route.path
+        one = await self._library.find_entry(found.snapshot, path)
         if one is None:
             raise no_entry(path, found.revision, found.commit, file=True)
         return one

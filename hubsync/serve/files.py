@@ -3,17 +3,20 @@
 import os
 from collections.abc import Awaitable, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
 
+from hubsync.model.errors import HubsyncError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
 from hubsync.serve.accel import Accel
 from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.ready import Head, Ready
 from hubsync.serve.sendfile import Mover
 from hubsync.serve.visit import is_paced, pieces_of, sent_elsewhere
 from hubsync.wire.ranges import (
@@ -27,6 +30,8 @@ from hubsync.wire.ranges import (
 
 # One read costs less than a thread.  A slow client's answer waits in our memory.
 INLINE_BYTES_MAX = 128 * 1024
+READY_BYTES_MAX = 64 * 1024  # a copy costs less than aiohttp's care for the headers
+HEADS_MAX = 4096  # of files, 2 kB each
 _TEXT_SUFFIXES = (
     *(".json", ".md", ".txt", ".py", ".yaml", ".yml", ".jinja", ".csv", ".jsonl"),
     *(".gitattributes", ".gitignore", ".html", ".js", ".css", ".svg", ".xml"),
@@ -62,6 +67,9 @@ class FileSender:
         Raises:
             Problem: the blob is not there, or not as long as recorded.
         """
+        answer = self._quickly(request, one, etag, headers)
+        if answer is not None:
+            return answer
         with self.open(one) as file:
             path, size = one.entry.path, one.entry.size_bytes
             chosen = choose(request, path, size, etag, headers)
@@ -86,6 +94,34 @@ class FileSender:
                 sending = self._send(request, response, file, part)
                 await self.sent(request, one, sending)
             return response
+
+    def _quickly(
+        self,
+        request: web.Request,
+        one: HeldEntry,
+        etag: str,
+        headers: Mapping[str, str],
+    ) -> web.Response | None:
+        """What is asked most: HEAD, and the whole of a small file; None: the rest.
+
+        Thrice as fast as the long way round, which also says what is wrong.
+        """
+        asked, size = request.headers, one.entry.size_bytes
+        if "Range" in asked or "If-None-Match" in asked:
+            return None
+        assert one.digest
+        body: bytes | None = None
+        try:
+            if request.method == "HEAD":
+                # Its bytes are not needed, but one that is gone must not be promised.
+                body = b"" if self._blobs.has(one.digest, size) else None
+            elif request.method == "GET" and size <= READY_BYTES_MAX:
+                body = self._blobs.read(one.digest, size)
+        except (OSError, HubsyncError):
+            return None  # the long way meets it again, reports it and says so
+        if body is None:
+            return None
+        return Ready(_head(one.entry.path, size, etag, tuple(headers.items())), body)
 
     async def _send(
         self,
@@ -147,6 +183,15 @@ class FileSender:
                 self._damages.report(one, what)
                 raise ConnectionResetError("the file cannot be read") from error
             raise
+
+
+@lru_cache(HEADS_MAX)
+def _head(
+    path: str, size: int, etag: str, headers: tuple[tuple[str, str], ...]
+) -> Head:
+    """The headers of the whole file."""
+    own = {"ETag": f'"{etag}"', "Content-Length": str(size)}
+    return Head({**file_headers(path), **dict(headers), **own})
 
 
 class Chosen(NamedTuple):

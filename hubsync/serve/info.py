@@ -52,11 +52,8 @@ def list_of(
     *shows*: which repos are for whoever asks; None: all.
     """
     listed = []
-    for row in library.repos(repo_type):
+    for row, head in library.heads(repo_type):
         if shows and not shows(row):
-            continue
-        head = library.snapshot(row, None)
-        if head is None:
             continue
         one = Listed(row, head, library.card(row, head))
         # Files are read for those only that would be listed otherwise.

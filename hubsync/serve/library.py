@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -9,11 +10,12 @@ from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import LOCAL, RepoType
 from hubsync.model.revision import may_be_short_commit
-from hubsync.model.snapshot import TreeEntry
+from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
 from hubsync.serve.cards import card_of, hub_card
 from hubsync.serve.lru import Lru
+from hubsync.serve.recall import NAME_CHARS_MAX, Recall
 from hubsync.serve.tree import Tree
 from hubsync.serve.weights import Said, Weights
 
@@ -21,7 +23,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Page = tuple[bytes, str | None]  # JSON, and the cursor that leads on from it
 
+Card = tuple[Mapping[str, object], int]  # and about how many bytes of JSON it was
+
 TREE_FILES_MAX = 200_000  # in all trees that are kept parsed (~100 MB)
+CARDS_BYTES_MAX = 8 * MIB  # as JSON; parsed it is five times as much
+CARD_OVERHEAD = 200
+FRONT_MATTER_BYTES = 500  # as a rule
 PAGE_OVERHEAD = 1024  # bytes that a kept page costs besides itself
 NOTHING_SAID = Said()
 MANY_FILES = 500  # more take longer to list than a thread takes to start
@@ -43,13 +50,17 @@ class Library:
         json_cache_bytes: int = 64 * MIB,
     ) -> None:
         self.catalog, self.blobs = catalog, blobs
+        self._recall = Recall(catalog)
         self._rank = {name: rank for rank, name in enumerate(upstream_order)}
         # What depends on a commit alone, or besides on what its key names.
         self.pages: Lru[Page] = Lru(
             json_cache_bytes, lambda page: len(page[0]) + PAGE_OVERHEAD
         )
+        self._turn = threading.Lock()
+        self._heads: dict[RepoType, list[tuple[RepoRow, SnapshotRow]]] = {}
+        self._heads_version: object = None
         self._trees: Lru[Tree] = Lru(TREE_FILES_MAX, len)
-        self._cards: Lru[Mapping[str, object]] = Lru(1000, lambda _: 1)
+        self._cards: Lru[Card] = Lru(CARDS_BYTES_MAX, lambda one: one[1])
         self.weights = Weights(blobs)
         self._said: Lru[Said] = Lru(1000, lambda _: 1)
 
@@ -90,6 +101,40 @@ class Library:
         """Ask what takes milliseconds and more."""
         return await asyncio.to_thread(question, *args, **kwargs)
 
+    # What each request for a file asks, in the loop: recalled while it is true.
+
+    async def find_repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
+        """As `repo`."""
+        known = self._recall.now().repos
+        found = known.get((repo_type, name))
+        if found is None:
+            found = await self.ask(self.repo, repo_type, name)
+            if found and len(name) <= NAME_CHARS_MAX:
+                known[repo_type, name] = found
+        return found
+
+    async def find_snapshot(
+        self, row: RepoRow, revision: str | None
+    ) -> SnapshotRow | None:
+        """As `snapshot`."""
+        known = self._recall.now().snapshots
+        found = known.get((row.id, revision))
+        if found is None:
+            found = await self.ask(self.snapshot, row, revision)
+            if found and len(revision or "") <= NAME_CHARS_MAX:
+                known[row.id, revision] = found
+        return found
+
+    async def find_entry(self, snapshot: SnapshotRow, path: str) -> HeldEntry | None:
+        """One file of *snapshot*."""
+        known = self._recall.now().entries
+        found = known.get((snapshot.id, path))
+        if found is None:
+            found = await self.ask(self.catalog.entry, snapshot, path)
+            if found and len(path) <= NAME_CHARS_MAX:
+                known[snapshot.id, path] = found
+        return found
+
     def repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
         """The repo of that name, or of a former one, or of one in other case."""
         for any_case in (False, True):
@@ -101,13 +146,31 @@ class Library:
     def _order(self, row: RepoRow) -> tuple[int, int]:
         return (self._rank.get(row.repo.upstream, len(self._rank)), row.id)
 
-    def repos(self, repo_type: RepoType) -> list[RepoRow]:
-        """Every repo of a type, one a name."""
-        chosen: dict[str, RepoRow] = {}
+    def heads(self, repo_type: RepoType) -> list[tuple[RepoRow, SnapshotRow]]:
+        """Every repo of a type, one a name, with what its default branch is now.
+
+        Made anew after each commit to the catalog: of 10,000 repos in 0.2 s.
+        """
+        if self.catalog.data_version() is None:
+            return self._all_heads()[repo_type]
+        with self._turn:  # those who ask at once wait for one to have found out
+            version = self.catalog.data_version()
+            if version != self._heads_version:
+                # Asked before the rows: they may be newer than it says, not older.
+                self._heads, self._heads_version = self._all_heads(), version
+            return self._heads[repo_type]
+
+    def _all_heads(self) -> dict[RepoType, list[tuple[RepoRow, SnapshotRow]]]:
+        chosen: dict[tuple[RepoType, str], RepoRow] = {}
         for row in sorted(self.catalog.repos(), key=self._order):
-            if row.repo.repo_type is repo_type:
-                chosen.setdefault(row.repo.name, row)
-        return list(chosen.values())
+            chosen.setdefault((row.repo.repo_type, row.repo.name), row)
+        heads = self.catalog.heads()
+        found: dict[RepoType, list[tuple[RepoRow, SnapshotRow]]]
+        found = {one: [] for one in RepoType}
+        for row in chosen.values():
+            if row.id in heads:
+                found[row.repo.repo_type].append((row, heads[row.id]))
+        return found
 
     def snapshot(self, row: RepoRow, revision: str | None) -> SnapshotRow | None:
         """The snapshot of *revision*; None: of the default branch."""
@@ -136,13 +199,15 @@ class Library:
         key = (row.card_json, *snapshot_key(row, snapshot))
         found = self._cards.get(key)
         if found is None:
-            card, kind = row.card, row.repo.repo_type
-            if card:
-                found = hub_card(card)
+            size, kind = len(row.card_json), row.repo.repo_type
+            if row.card:
+                found = hub_card(row.card), size + CARD_OVERHEAD
             else:
-                found = card_of(kind, self.catalog.entries(snapshot), self.blobs)
+                entries = self.catalog.entries(snapshot)
+                card = card_of(kind, entries, self.blobs)
+                found = card, size + FRONT_MATTER_BYTES + CARD_OVERHEAD
             self._cards.put(key, found)
-        return found
+        return found[0]
 
     def known_weights(self, row: RepoRow, snapshot: SnapshotRow) -> Said | None:
         """As `weights_of`, if it is known already: reads nothing."""

@@ -8,6 +8,7 @@ tear apart.
 import re
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from aiohttp import web
@@ -36,6 +37,8 @@ _CACHE = "/api/resolve-cache/"
 _UNENCODED_REF = re.compile(
     r"(refs/(?:pr/\d+|convert/[^/]+|heads/[^/]+|tags/[^/]+))(?:/(.*))?", re.DOTALL
 )
+_KNOWN_ROUTES = 4096  # 13 us each to find out anew
+_KNOWN_CHARS_MAX = 500  # a longer path is not worth the room
 _PRINTABLE = string.punctuation  # keep every ASCII character as it came
 
 
@@ -76,11 +79,18 @@ def parse_route(raw_path: str) -> Route:
     Raises:
         Problem: it is about none.
     """
+    return _parse(raw_path) if len(raw_path) > _KNOWN_CHARS_MAX else _known(raw_path)
+
+
+def _parse(raw_path: str) -> Route:
     if raw_path.startswith(_CACHE):
         return _cached(raw_path.removeprefix(_CACHE))
     if raw_path.startswith("/api/"):
         return _api(raw_path)
     return _file(raw_path)
+
+
+_known = lru_cache(_KNOWN_ROUTES)(_parse)
 
 
 def _api(raw_path: str) -> Route:

@@ -25,15 +25,17 @@ class Shelf:
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, if it is there."""
+        return Path(self.name(digest))
+
+    def name(self, digest: Digest) -> str:
+        """As `path`: to make a `Path` costs more than to open or to ask its size."""
         name = digest.hex  # 64 hex by construction: never a path
-        return Path(f"{self._top}/{name[:2]}/{name[2:4]}/{name}")
+        return f"{self._top}/{name[:2]}/{name[2:4]}/{name}"
 
     def size(self, digest: Digest) -> int | None:
         """How long the blob is; None when it is not there."""
-        name = digest.hex
-        path = f"{self._top}/{name[:2]}/{name[2:4]}/{name}"
+        path = self.name(digest)
         try:
-            # A `Path` costs more than the call; plans ask for each file of a repo.
             return os.stat(path).st_size  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return None

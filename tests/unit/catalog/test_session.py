@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import func, make_url, select
 
-from hubsync.catalog import errors, sqlite
+from hubsync.catalog import errors, schema, sqlite
 from hubsync.catalog.bulk import insert
 from hubsync.catalog.catalog import Catalog, sqlite_url
 from hubsync.catalog.tables import commits, file_spans
@@ -292,3 +292,66 @@ def test_a_path_too_long_for_the_index_is_named(server: PostgresServer) -> None:
         with pytest.raises(HubsyncError, match="too long") as refused:
             publish(catalog, 1, [plain(path, b"1")])
         assert refused.value.exit_code is ExitCode.INTEGRITY
+
+
+def test_the_version_of_the_data_changes_with_each_commit(path: Path) -> None:
+    url = sqlite_url(path)
+    with Catalog.open(url, read_only=True) as reader, Catalog.open(url) as writer:
+        seen = [reader.data_version()]
+        reader.repos()
+        assert reader.data_version() == seen[0]
+        for number in (2, 3):
+            publish(writer, number, [plain("a", b"%d" % number)])
+            seen.append(reader.data_version())
+        assert len(set(seen)) == 3
+        own = writer.data_version()  # a commit of one's own counts, too
+        publish(writer, 4, [plain("a", b"4")])
+        assert writer.data_version() != own
+
+
+def test_the_version_of_a_file_that_was_opened_as_unchangeable(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only mount: SQLite itself would never look again."""
+    monkeypatch.setattr(
+        sqlite,
+        "_connect_read_only",
+        lambda one: sqlite._open_uri(
+            one, "mode=ro&immutable=1", sqlite.FrozenConnection
+        ),
+    )
+    with Catalog.open(sqlite_url(path), read_only=True) as reader:
+        before = reader.data_version()
+        assert reader.data_version() == before
+        with Catalog.open(sqlite_url(path)) as writer:
+            publish(writer, 2, [plain("a", b"2")])
+        assert reader.data_version() != before
+
+
+def test_the_version_of_a_file_that_was_gone_for_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount that came back is the same file, and is opened again."""
+    monkeypatch.setattr(
+        sqlite,
+        "_connect_read_only",
+        lambda one: sqlite._open_uri(
+            one, "mode=ro&immutable=1", sqlite.FrozenConnection
+        ),
+    )
+    with Catalog.open(sqlite_url(path), read_only=True) as reader:
+        before = reader.data_version()
+        aside = path.rename(path.with_name("aside"))
+        with pytest.raises(HubsyncError):
+            reader.data_version()
+        aside.rename(path)
+        assert reader.data_version() != before
+        assert reader.data_version() == reader.data_version()
+
+
+def test_postgresql_cannot_tell_whether_anything_has_changed(
+    server: PostgresServer,
+) -> None:
+    template = server.template("catalog", schema.upgrade)
+    with server.database(template) as url, Catalog.open(url) as catalog:
+        assert catalog.data_version() is None

@@ -223,3 +223,25 @@ def test_forgetting_a_repo_leaves_only_the_others(catalog: Catalog) -> None:
     assert catalog.forget(row, None).commits == ()
     # A repo that comes back is another row: nobody's old row means it.
     assert publish(catalog, 1).repo.id not in (row.id, other.repo.id)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("refs/heads/a", "refs/heads/main"),
+        ("refs/heads/a", "refs/tags/main"),
+        ("refs/heads/c", "refs/heads/b"),
+        ("refs/tags/v1", "refs/tags/v2"),
+        (),
+    ],
+)
+def test_heads_are_what_each_head_resolves_to(
+    catalog: Catalog, names: tuple[str, ...]
+) -> None:
+    publish(catalog, "another", of=repo("org/another"))
+    for which, name in enumerate(names):
+        publish(catalog, which, refs=[RefName(name)])
+    publish(catalog, "last", refs=[])
+    heads = catalog.heads()
+    assert {row.id: catalog.resolve(row, "HEAD") for row in catalog.repos()} == heads
+    assert len(heads) == 2

@@ -91,6 +91,10 @@ class Opened:
         self.digests.append(digest)
         return self._inner.open(digest)
 
+    def read(self, digest: Digest, size_bytes: int) -> bytes | None:
+        self.digests.append(digest)
+        return self._inner.read(digest, size_bytes)
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
