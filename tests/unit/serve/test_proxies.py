@@ -7,15 +7,21 @@ import pytest
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.proxies import Proxies
-from tests.unit.serve.mirror import Live, Mirror, serving
+from tests.unit.serve.mirror import WAIT_S, Live, Mirror, serving
 
 PAGE = "/api/models/acme/tiny-bert/tree/main?limit=1"
 
 
 def logged(live: Live, target: str) -> dict[str, object]:
-    live.wait_for("request answered")
-    events = [getattr(one.msg, "fields", {}) for one in live.log]
-    return next(one for one in events if one.get("target") == target)
+    """The line of the request for *target*: it comes after the body has left."""
+
+    def found() -> list[dict[str, object]]:
+        events = [getattr(one.msg, "fields", {}) for one in live.log]
+        return [one for one in events if one.get("target") == target]
+
+    with live.logged:
+        assert live.logged.wait_for(found, WAIT_S), live.log
+        return found()[0]
 
 
 def test_a_trusted_proxy_says_how_the_client_found_it(mirror: Mirror) -> None:
