@@ -46,6 +46,7 @@ class Server:
 
     url: str
     log: Path
+    pid: int
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Got:
         parts = urlsplit(self.url)
@@ -82,7 +83,7 @@ def serving(mirror: Mirror, **settings: str) -> Iterator[Server]:
     try:
         line = process.stdout.readline()
         assert line, log.read_text()
-        yield Server(json.loads(line)["url"], log)
+        yield Server(json.loads(line)["url"], log, process.pid)
         process.terminate()
         assert process.wait(WAIT_S) == 0, log.read_text()
     finally:
