@@ -253,7 +253,7 @@ def test_https_with_a_certificate_made_here(
         assert server.stop() == 0
 
 
-def test_what_one_worker_has_granted_all_of_them_honour(
+def test_what_one_worker_has_granted_all_servers_of_the_store_honour(
     store: Store, tmp_path: Path
 ) -> None:
     """An address that a Xet client was given leads to whichever worker accepts."""
@@ -269,6 +269,9 @@ def test_what_one_worker_has_granted_all_of_them_honour(
             address = xorb["url"].removeprefix(server.url)
             assert server.get(address, Range="bytes=0-9")[0] == 206
         assert server.stop() == 0
+    with running(always, tmp_path / "log") as server:  # and whoever comes after them
+        status, _ = server.get(f"/_xet/v2/reconstructions/{sha}", **shown)
+        assert status == 200
 
 
 def test_a_token_that_is_revoked_opens_no_worker_any_more(
