@@ -305,9 +305,8 @@ class Access:
     ) -> None:
         if self._audit is None or visit.is_written_down:
             return
-        size = (response.content_length or 0) + visit.elsewhere_bytes
-        if isinstance(response, web.Response) and isinstance(response.body, bytes):
-            size = len(response.body) + visit.elsewhere_bytes
+        said = response.headers.get("Content-Length") or response.content_length
+        size = int(said or 0) + visit.elsewhere_bytes
         if request.method == "HEAD":
             size = 0
         commit = response.headers.get("X-Repo-Commit")

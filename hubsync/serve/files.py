@@ -87,8 +87,11 @@ class FileSender:
                     # Whoever sends the file sees to the range as well.
                     common.pop("Content-Range", None)
                     return web.Response(headers={**common, **elsewhere})
-            response = web.StreamResponse(status=status, headers=common)
-            response.content_length = part.size_bytes
+            own = {"Content-Length": str(part.size_bytes)}
+            if "Content-Range" in common:
+                own["Content-Range"] = common["Content-Range"]
+            head = _head(path, None, etag, tuple(headers.items()))
+            response = Ready(head, status=status, own=own)
             await response.prepare(request)
             if request.method == "GET":
                 sending = self._send(request, response, file, part)
@@ -187,10 +190,12 @@ class FileSender:
 
 @lru_cache(HEADS_MAX)
 def _head(
-    path: str, size: int, etag: str, headers: tuple[tuple[str, str], ...]
+    path: str, size: int | None, etag: str, headers: tuple[tuple[str, str], ...]
 ) -> Head:
-    """The headers of the whole file."""
-    own = {"ETag": f'"{etag}"', "Content-Length": str(size)}
+    """The headers of the whole file; without *size*, of any part of it."""
+    own = {"ETag": f'"{etag}"'}
+    if size is not None:
+        own["Content-Length"] = str(size)
     return Head({**file_headers(path), **dict(headers), **own})
 
 

@@ -32,12 +32,26 @@ class Head:
         self.block = _lines({**headers, **COMMON_HEADERS})
 
 
-class Ready(Decorated):
-    """200, with a `Head` and all of the body, sent in one write."""
+_STARTS = {200: "200 OK\r\n", 206: "206 Partial Content\r\n"}
+_NOTHING: Mapping[str, str] = {}
 
-    def __init__(self, head: Head, body: bytes = b"") -> None:
-        super().__init__(body=body)
-        self._head, self._whole = head, body
+
+class Ready(Decorated):
+    """A `Head` and a body, sent in one write, or with *body* to be sent after it.
+
+    *status* is 200 or 206; *own* are headers of this answer besides.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        own: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        super().__init__(body=body, status=status)
+        self._head, self._whole, self._own = head, body, own
         self._own_headers: CIMultiDict[str] | None = None
         self._asked: BaseRequest | None = None
         self._sent_bytes = 0
@@ -47,6 +61,7 @@ class Ready(Decorated):
         """To read and to change; whoever touches them pays for it."""
         if self._own_headers is None:
             self._own_headers = CIMultiDict(self._head.headers)
+            self._own_headers.update(self._own)
             self._own_headers.update(COMMON_HEADERS)
         return self._own_headers
 
@@ -60,33 +75,52 @@ class Ready(Decorated):
         return self._sent_bytes
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        """Send it.
+        """Send it, once.
 
         Raises:
             ConnectionError: the client has left.
         """
+        if self._sent_bytes:
+            return None
         await request._prepare_hook(self)  # noqa: SLF001 - "on_response_prepare", as aiohttp's own
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
         self._keep_alive = request.keep_alive
-        start, end = "HTTP/1.1 200 OK\r\n", ""
+        start, end = "HTTP/1.1 ", ""
         if request.version != HttpVersion11:
-            start = "HTTP/1.0 200 OK\r\n"
+            start = "HTTP/1.0 "
             end = "Connection: keep-alive\r\n" if self._keep_alive else ""
         elif not self._keep_alive:
             end = "Connection: close\r\n"
-        block = self._head.block
         if self._own_headers is not None:
             block = _lines(self._own_headers)
+        elif self._own:
+            block = self._head.block + _lines(self._own)
+        else:
+            block = self._head.block
         date = _date(int(time.time()))
         whole = (
-            f"{start}{block}X-Request-Id: {request_id.get()}\r\nDate: {date}\r\n"
-            f"{end}\r\n"
+            f"{start}{_STARTS[self.status]}{block}"
+            f"X-Request-Id: {request_id.get()}\r\nDate: {date}\r\n{end}\r\n"
         ).encode() + self._whole
         self._asked, self._sent_bytes = request, len(whole)
         transport.write(whole)
         return None
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send more of the body, as fast as the client takes it.
+
+        Raises:
+            ConnectionError: the client has left.
+        """
+        assert self._asked
+        transport = self._asked.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        transport.write(data)
+        self._sent_bytes += len(data)
+        await self._asked.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Wait for a client who asks and does not read."""

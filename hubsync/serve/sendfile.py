@@ -2,7 +2,8 @@
 
 Large bodies leave in bursts from a small thread pool.  `loop.sendfile` would
 send a whole range in one system call as long as the client keeps up, and wait
-for a cold disk inside it: everybody else would wait along.
+for a cold disk inside it: everybody else would wait along.  What is short, and in
+memory, is sent at once: a thread would cost as much as sending it.
 """
 
 import array
@@ -20,6 +21,7 @@ from aiohttp import web
 
 from hubsync.model.units import MIB
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.pagecache import PageCache
 from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange
 
@@ -27,6 +29,7 @@ T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
 BLOCK_BYTES_MIN = 64 * 1024
+AT_ONCE_BYTES_MAX = MIB  # 0.15 ms, in which nobody else is answered
 
 
 class FileTruncatedError(OSError):
@@ -39,6 +42,7 @@ class Mover:
     def __init__(self, options: ServeOptions) -> None:
         self._options = options
         self._pool = ThreadPoolExecutor(options.threads, "sendfile")
+        self._cache = PageCache()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -117,26 +121,48 @@ class Mover:
     async def _sendfile(
         self, transport: asyncio.Transport, file: int, part: ByteRange
     ) -> None:
-        loop = asyncio.get_running_loop()
         await self._flushed(transport)
+        if transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        socket_number = transport.get_extra_info("socket").fileno()
+        offset, full = self._at_once(socket_number, file, part.start, part.stop)
+        if offset == part.stop:
+            return
         # A number of our own: the transport may close its socket while a thread
         # is writing, and the number would go to the next client.
-        out = os.dup(transport.get_extra_info("socket").fileno())
+        out = os.dup(socket_number)
         try:
-            offset = part.start
             while offset < part.stop:
-                if transport.is_closing():
-                    raise ConnectionResetError("the client has left")
-                end = min(part.stop, offset + self._options.burst_bytes)
-                before = offset
-                offset, full = await _finished(
-                    loop.run_in_executor(self._pool, _burst, out, file, offset, end)
-                )
-                count(offset - before)
                 if full:
                     await self._writable(out)
+                if transport.is_closing():
+                    raise ConnectionResetError("the client has left")
+                before = offset
+                offset, full = self._at_once(out, file, offset, part.stop)
+                if offset == before:
+                    end = min(part.stop, offset + self._options.burst_bytes)
+                    offset, full = await self._in_thread(out, file, offset, end)
         finally:
             os.close(out)
+
+    def _at_once(self, out: int, file: int, offset: int, stop: int) -> tuple[int, bool]:
+        """As `_burst`, of what is short and in memory; of the rest, nothing."""
+        if stop - offset > AT_ONCE_BYTES_MAX or not self._cache.has(file, offset, stop):
+            return offset, False
+        sent, full = _burst(out, file, offset, stop)
+        count(sent - offset)
+        return sent, full
+
+    async def _in_thread(
+        self, out: int, file: int, offset: int, stop: int
+    ) -> tuple[int, bool]:
+        """As `_burst`."""
+        work = asyncio.get_running_loop().run_in_executor(
+            self._pool, _burst, out, file, offset, stop
+        )
+        sent, full = await _finished(work)
+        count(sent - offset)
+        return sent, full
 
     async def _flushed(self, transport: asyncio.Transport) -> None:
         """Wait until the headers have left: the body goes past the transport."""
