@@ -1,9 +1,11 @@
 """One store for all clients: a real model, a real dataset, and a server on it."""
 
+import functools
 import importlib.util
+import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.csv  # type: ignore[import-untyped]
@@ -11,6 +13,7 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.stand import Client, Served, Store, digests_of, environment
+from tests.e2e.table import VERSION
 
 DATASET_CARD = """\
 ---
@@ -37,6 +40,19 @@ tags: [tiny]
 ---
 # Small
 """
+END_OF_TEXT = {"id": 0, "content": "</s>", "special": True, "normalized": False}
+SMALL_TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [
+        {**END_OF_TEXT, "single_word": False, "lstrip": False, "rstrip": False}
+    ],
+    "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True},
+    "model": {
+        "type": "BPE",
+        "vocab": {"</s>": 0, "a": 1, "b": 2, "\u0120": 3, "ab": 4},
+        "merges": ["a b"],
+    },
+}
 # The mount lives and dies with the process, so nothing is left to restore.
 _MOUNT_THEN_RUN = """\
 set -eu
@@ -72,6 +88,14 @@ def _build_dataset(folder: Path) -> None:
     (folder / "README.md").write_text(DATASET_CARD)
 
 
+def _build_small(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "README.md").write_text(SMALL_CARD)
+    (folder / "tokenizer.json").write_text(json.dumps(SMALL_TOKENIZER))
+    config = {"eos_token_id": END_OF_TEXT["id"]}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+
+
 def _build_dev(model: Path, folder: Path) -> None:
     shutil.copytree(model, folder)
     with (folder / "README.md").open("a") as card:
@@ -89,13 +113,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     _build_model(model)
     _build_dataset(dataset)
     _build_dev(model, dev)
-    small.mkdir()
-    (small / "README.md").write_text(SMALL_CARD)
+    _build_small(small)
     added = store.json("add", model, "acme/minilm", "-m", "Publish MiniLM")
     branch = ("--branch", "dev", "-m", "Say which branch it is")
     second = store.json("add", dev, "acme/minilm", *branch)
     vega = store.json("add", dataset, "datasets/acme/vega", "-m", "Two tables")
-    store.json("add", small, "acme/small", "-m", "A card only")
+    store.json("add", small, "acme/small", "-m", "A card and a tokenizer")
     with store.serving(work / "access.log") as url:
         yield Served(
             store=store,
@@ -107,6 +130,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             dataset_commit=vega["commit"],
             digests=digests_of(model),
         )
+
+
+@pytest.fixture
+def ran(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say which version of a client has run: for the table of docs/clients.md."""
+    return functools.partial(record_property, VERSION)
 
 
 @pytest.fixture

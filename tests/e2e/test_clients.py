@@ -1,6 +1,7 @@
-"""huggingface_hub, the newest and an old one, and its command line."""
+"""huggingface_hub, three generations of it, and its command line."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 
 from tests.e2e.stand import (
     BIN,
-    OLD_PYTHON,
     Client,
     Json,
     Served,
     digests_of,
+    python_of,
     requests_in,
     run,
 )
@@ -64,23 +65,47 @@ def _is_core(answer: Json, served: Served) -> None:
     assert sorted(answer["dataset"]) == sorted(digests_of(served.dataset))
 
 
+# The oldest is the first that quotes the paths of files: 0.10 cannot ask for "a#1".
+@pytest.fixture(params=["oldest", "0.3x", "newest"])
+def any_hub(
+    request: pytest.FixtureRequest, client: Client, ran: Callable[[str], None]
+) -> Client:
+    """huggingface_hub of three generations."""
+    environments = {"oldest": "hub-oldest", "0.3x": "hub-old"}
+    if request.param in environments:
+        client = replace(client, python=python_of(environments[request.param]))
+    ran(client.version("huggingface_hub"))
+    return client
+
+
+@pytest.mark.table_row(
+    "huggingface_hub",
+    "`hf_hub_download` by branch, of empty and oddly named files; `list_repo_files`",
+)
 def test_hub_client_reads_single_files_and_lists_them(
-    served: Served, client: Client
+    served: Served, any_hub: Client
 ) -> None:
-    _is_core(client.ask(CORE), served)
+    _is_core(any_hub.ask(CORE), served)
 
 
+@pytest.mark.table_row(
+    "huggingface_hub", "`snapshot_download` of a model; every file by its sha256"
+)
 def test_hub_client_downloads_a_snapshot_whose_files_are_the_originals(
-    served: Served, client: Client
+    served: Served, any_hub: Client
 ) -> None:
-    folder = Path(client.ask(SNAPSHOT, "acme/minilm", "main"))
+    folder = Path(any_hub.ask(SNAPSHOT, "acme/minilm", "main"))
     assert folder.name == served.commit
     assert digests_of(folder) == served.digests
 
 
+@pytest.mark.table_row(
+    "huggingface_hub", "`snapshot_download` again: no file is asked for a second time"
+)
 def test_hub_client_downloads_no_file_again_when_its_cache_is_warm(
-    served: Served, client: Client, tmp_path: Path
+    served: Served, client: Client, tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
+    ran(client.version("huggingface_hub"))
     first = client.ask(SNAPSHOT, "acme/minilm", "main")
     # A server of its own: its log is whole once it has stopped.
     log = tmp_path / "access.log"
@@ -106,59 +131,38 @@ def test_hub_client_downloads_a_branch_by_name_and_by_commit(
     assert differing == {"README.md"}
 
 
+@pytest.mark.table_row(
+    "huggingface_hub", "its own exceptions for repos, revisions and files not there"
+)
 def test_hub_client_raises_its_own_exceptions_for_what_is_not_there(
-    client: Client,
+    any_hub: Client,
 ) -> None:
-    assert client.ask(ERRORS) == [
+    assert [name.removeprefix("Remote") for name in any_hub.ask(ERRORS)] == [
         "RepositoryNotFoundError",
         "RepositoryNotFoundError",
         "RevisionNotFoundError",
         "RevisionNotFoundError",
-        "RemoteEntryNotFoundError",
+        "EntryNotFoundError",
         "RepositoryNotFoundError",
     ]
 
 
-@pytest.fixture
-def old_client(client: Client) -> Client:
-    if not OLD_PYTHON.exists():
-        pytest.skip("no .venvs/hub-old: run tests/clients/install.sh")
-    return replace(client, python=OLD_PYTHON)
-
-
-def test_old_hub_client_reads_single_files_and_lists_them(
-    served: Served, old_client: Client
-) -> None:
-    _is_core(old_client.ask(CORE), served)
-
-
-def test_old_hub_client_downloads_a_snapshot_whose_files_are_the_originals(
-    served: Served, old_client: Client
-) -> None:
-    folder = Path(old_client.ask(SNAPSHOT, "acme/minilm", "main"))
-    assert folder.name == served.commit
-    assert digests_of(folder) == served.digests
-
-
-def test_old_hub_client_raises_its_own_exceptions(old_client: Client) -> None:
-    names = old_client.ask(ERRORS)
-    assert names[:4] == ["RepositoryNotFoundError"] * 2 + ["RevisionNotFoundError"] * 2
-    assert names[4] in ("EntryNotFoundError", "RemoteEntryNotFoundError")
-    assert names[5] == "RepositoryNotFoundError"
-
-
+@pytest.mark.table_row("hf", "`hf download` of one file with `--local-dir`")
 def test_hf_command_downloads_one_file_into_a_folder(
-    served: Served, client: Client, tmp_path: Path
+    served: Served, client: Client, tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
+    ran(run(BIN / "hf", "version", env=client.env).split()[-1])
     here = tmp_path / "here"
     command = ("download", "acme/minilm", "config.json", "--local-dir", here)
     run(BIN / "hf", *command, env=client.env)
     assert digests_of(here) == {"config.json": served.digests["config.json"]}
 
 
+@pytest.mark.table_row("hf", "`hf download --repo-type dataset`")
 def test_hf_command_downloads_a_dataset(
-    served: Served, client: Client, tmp_path: Path
+    served: Served, client: Client, tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
+    ran(run(BIN / "hf", "version", env=client.env).split()[-1])
     here = tmp_path / "here"
     command = ("download", "acme/vega", "--repo-type", "dataset", "--local-dir", here)
     run(BIN / "hf", *command, env=client.env)
