@@ -6,13 +6,21 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
-from tests.e2e.stand import Client, Served, Store, digests_of, environment
+from tests.e2e.stand import (
+    Client,
+    Served,
+    Store,
+    digests_of,
+    environment,
+    python_of,
+)
 from tests.e2e.table import VERSION
 
 DATASET_CARD = """\
@@ -144,6 +152,31 @@ def client(served: Served, tmp_path: Path) -> Client:
     home = tmp_path / "home"
     home.mkdir()
     return Client(home, {"HF_ENDPOINT": served.url})
+
+
+def _hub_of(generation: str, client: Client, ran: Callable[[str], None]) -> Client:
+    environments = {"oldest": "hub-oldest", "0.3x": "hub-old"}
+    if generation in environments:
+        client = replace(client, python=python_of(environments[generation]))
+    ran(client.version("huggingface_hub"))
+    return client
+
+
+# The oldest is the first that quotes the paths of files: 0.10 cannot ask for "a#1".
+@pytest.fixture(params=["oldest", "0.3x", "newest"])
+def any_hub(
+    request: pytest.FixtureRequest, client: Client, ran: Callable[[str], None]
+) -> Client:
+    """huggingface_hub of three generations."""
+    return _hub_of(request.param, client, ran)
+
+
+@pytest.fixture(params=["0.3x", "newest"])
+def recent_hub(
+    request: pytest.FixtureRequest, client: Client, ran: Callable[[str], None]
+) -> Client:
+    """huggingface_hub of two generations that have all of its interface."""
+    return _hub_of(request.param, client, ran)
 
 
 @pytest.fixture

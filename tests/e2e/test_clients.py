@@ -16,6 +16,7 @@ from tests.e2e.stand import (
     python_of,
     requests_in,
     run,
+    sha256,
 )
 
 pytestmark = pytest.mark.clients
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.clients
 SNAPSHOT = """
 from huggingface_hub import snapshot_download
 answer = snapshot_download(sys.argv[1], revision=sys.argv[2])
+"""
+ONE_FILE = """
+from huggingface_hub import hf_hub_download
+answer = hf_hub_download(sys.argv[1], sys.argv[2])
 """
 ERRORS = """
 from huggingface_hub import hf_hub_download, HfApi
@@ -63,19 +68,6 @@ def _is_core(answer: Json, served: Served) -> None:
     assert answer["dev"].endswith("\nThis is the branch dev.\n")
     assert sorted(answer["files"]) == sorted(served.digests)
     assert sorted(answer["dataset"]) == sorted(digests_of(served.dataset))
-
-
-# The oldest is the first that quotes the paths of files: 0.10 cannot ask for "a#1".
-@pytest.fixture(params=["oldest", "0.3x", "newest"])
-def any_hub(
-    request: pytest.FixtureRequest, client: Client, ran: Callable[[str], None]
-) -> Client:
-    """huggingface_hub of three generations."""
-    environments = {"oldest": "hub-oldest", "0.3x": "hub-old"}
-    if request.param in environments:
-        client = replace(client, python=python_of(environments[request.param]))
-    ran(client.version("huggingface_hub"))
-    return client
 
 
 @pytest.mark.table_row(
@@ -156,6 +148,40 @@ def test_hf_command_downloads_one_file_into_a_folder(
     command = ("download", "acme/minilm", "config.json", "--local-dir", here)
     run(BIN / "hf", *command, env=client.env)
     assert digests_of(here) == {"config.json": served.digests["config.json"]}
+
+
+@pytest.mark.table_row("hf", "`hf download` with `--include`, `hf cache verify`")
+def test_hf_command_verifies_what_it_has_downloaded(
+    served: Served, client: Client, ran: Callable[[str], None]
+) -> None:
+    ran(run(BIN / "hf", "version", env=client.env).split()[-1])
+    wanted = ("acme/minilm", "--include", "*.safetensors")
+    run(BIN / "hf", "download", *wanted, env=client.env)
+    run(BIN / "hf", "cache", "verify", "acme/minilm", env=client.env)
+    (kept,) = (client.home / "hf/hub").rglob("*.safetensors")
+    # What it holds against the mirror's digests: it has to notice this.
+    with kept.open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"damaged")
+    with pytest.raises(AssertionError, match="Checksum verification failed"):
+        run(BIN / "hf", "cache", "verify", "acme/minilm", env=client.env)
+
+
+@pytest.mark.table_row("hf_transfer", "`hf_hub_download` in parts at once")
+def test_hf_transfer_downloads_in_parts_at_once(
+    served: Served, client: Client, tmp_path: Path, ran: Callable[[str], None]
+) -> None:
+    log = tmp_path / "access.log"
+    with served.store.serving(log) as url:
+        settings = {"HF_ENDPOINT": url, "HF_HUB_ENABLE_HF_TRANSFER": "1"}
+        settings["HF_HUB_DISABLE_XET"] = "1"
+        old = replace(client, settings=settings, python=python_of("hub-old"))
+        hub = old.version("huggingface_hub")
+        ran(f"{old.version('hf_transfer')} in huggingface_hub {hub}")
+        path = Path(old.ask(ONE_FILE, "acme/minilm", "model.safetensors"))
+    assert sha256(path) == served.digests[path.name]
+    body = f"GET /acme/minilm/resolve/main/{path.name}"
+    assert requests_in(log).count(body) > 5
 
 
 @pytest.mark.table_row("hf", "`hf download --repo-type dataset`")

@@ -36,11 +36,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.table_row("HfFileSystem", "`ls`, `glob`, `find`")
-def test_hf_file_system_lists_and_globs(
-    served: Served, client: Client, ran: Callable[[str], None]
-) -> None:
-    ran(client.version("huggingface_hub"))
-    answer = client.ask("""
+def test_hf_file_system_lists_and_globs(served: Served, recent_hub: Client) -> None:
+    answer = recent_hub.ask("""
 from huggingface_hub import HfFileSystem
 fs = HfFileSystem()
 answer = {
@@ -69,10 +66,9 @@ answer = {
     "HfFileSystem", "`open` with seeks, `cat_file` with ranges, `info`, `exists`"
 )
 def test_hf_file_system_reads_whole_files_and_parts(
-    served: Served, client: Client, ran: Callable[[str], None]
+    served: Served, recent_hub: Client
 ) -> None:
-    ran(client.version("huggingface_hub"))
-    answer = client.ask("""
+    answer = recent_hub.ask("""
 from huggingface_hub import HfFileSystem
 fs = HfFileSystem()
 weights = "acme/minilm/model.safetensors"

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import HeldBlob
 from hubsync.wire.lfs import pointer_oid
-from tests.e2e.stand import JS_CLIENT, Client, js_version, run
+from tests.e2e.stand import JS_CLIENT, Client, js_version, python_of, run
 from tests.unit.serve.mirror import File, Live, Mirror, oid, serving
 
 pytestmark = pytest.mark.clients
@@ -122,12 +123,17 @@ def test_by_default_a_snapshot_comes_without_xet(
 
 
 @pytest.mark.table_row("hf_xet", '`snapshot_download` by Xet (`serve.xet = "always"`)')
+@pytest.mark.parametrize("generation", ["0.3x", "newest"])
 def test_with_always_a_snapshot_comes_by_xet(
-    mirror: Mirror, tmp_path: Path, ran: Callable[[str], None]
+    mirror: Mirror, tmp_path: Path, generation: str, ran: Callable[[str], None]
 ) -> None:
-    ran(version("hf-xet"))
     with serving(mirror, xet="always") as live:
-        assert client(live, tmp_path).ask(SNAPSHOT, "main") == SHAS
+        asking = client(live, tmp_path)
+        if generation == "0.3x":
+            asking = replace(asking, python=python_of("hub-old"))
+        hub, xet = asking.version("huggingface_hub"), asking.version("hf-xet")
+        ran(f"{xet} in huggingface_hub {hub}")
+        assert asking.ask(SNAPSHOT, "main") == SHAS
         for path in ("small.bin", "large.bin"):
             assert went_by(live, f"/_xet/v2/reconstructions/{TOLD[path]}")
             assert went_by(live, f"/_xet/xorbs/{TOLD[path]}/0")

@@ -25,7 +25,7 @@ def test_each_marked_test_has_a_row_and_each_row_its_test() -> None:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, f"run `make clients-table`:\n{done.stdout[-4000:]}"
