@@ -16,17 +16,24 @@ environment() {
         "$@" -r "tests/clients/$requirements"
 }
 
+# The same, of what is not to be had everywhere.
+optional() {
+    environment "$@" || {
+        rm -rf ".venvs/$1"
+        echo "$1 is not to be had: its tests will be skipped" >&2
+    }
+}
+
 environment hub-oldest huggingface_hub-oldest.txt
 environment hub-old huggingface_hub-0.3x.txt
-environment rust rust.txt --no-compile
+optional rust rust.txt --no-compile
 
 # transformers, and most of what torch needs, are those of .venv.  The build for CPUs
 # is not in every index, and the other one brings several GB for GPUs.
 "$PYTHON" -m venv .venvs/torch
 "$PYTHON" -c 'import sys; print("../../../../../.venv/lib/python%d.%d/site-packages"
     % sys.version_info[:2])' >"$(echo .venvs/torch/lib/python*/site-packages)/shared.pth"
-environment torch torch.txt --no-compile ||
-    echo "no PyTorch for CPUs is to be had: its tests will be skipped" >&2
+optional torch torch.txt --no-compile
 
 if command -v npm >/dev/null 2>&1; then
     mkdir -p .venvs/js

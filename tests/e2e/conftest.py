@@ -13,6 +13,7 @@ import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
+from tests.e2e.onnx_file import picks_rows
 from tests.e2e.stand import (
     Client,
     Served,
@@ -61,6 +62,7 @@ SMALL_TOKENIZER = {
         "merges": ["a b"],
     },
 }
+SMALL_TABLE = [[token + 0.25, token + 0.5] for token in range(5)]
 # The mount lives and dies with the process, so nothing is left to restore.
 _MOUNT_THEN_RUN = """\
 set -eu
@@ -102,6 +104,9 @@ def _build_small(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(SMALL_TOKENIZER))
     config = {"eos_token_id": END_OF_TEXT["id"]}
     (folder / "generation_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_bytes(picks_rows(SMALL_TABLE))
 
 
 def _build_dev(model: Path, folder: Path) -> None:
@@ -126,7 +131,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     branch = ("--branch", "dev", "-m", "Say which branch it is")
     second = store.json("add", dev, "acme/minilm", *branch)
     vega = store.json("add", dataset, "datasets/acme/vega", "-m", "Two tables")
-    store.json("add", small, "acme/small", "-m", "A card and a tokenizer")
+    store.json("add", small, "acme/small", "-m", "A card, a tokenizer and a model")
     with store.serving(work / "access.log") as url:
         yield Served(
             store=store,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import SMALL_TABLE
 from tests.e2e.stand import (
     CLIENTS,
     JS_CLIENT,
@@ -115,9 +116,10 @@ def test_javascript_client_downloads_a_whole_snapshot(
 
 
 @pytest.mark.table_row(
-    "transformers.js", "`AutoTokenizer`, and `AutoConfig` of a branch"
+    "transformers.js",
+    "`AutoTokenizer`; `AutoConfig` of a branch; `AutoModel` of a small ONNX file, run",
 )
-def test_transformers_js_tokenizes_with_a_model_by_name(
+def test_transformers_js_tokenizes_and_runs_models_by_name(
     served: Served, client: Client, tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
     module = TRANSFORMERS / "dist/transformers.node.mjs"
@@ -126,4 +128,7 @@ def test_transformers_js_tokenizes_with_a_model_by_name(
     ran(js_version("@huggingface/transformers"))
     arguments = (module, served.url, tmp_path / "cache", SENTENCE)
     said = run("node", CLIENTS / "transformers.mjs", *arguments, env=client.env)
-    assert json.loads(said.splitlines()[-1]) == {"ids": IDS, "hidden": 384}
+    answer = json.loads(said.splitlines()[-1])
+    assert [answer["ids"], answer["hidden"]] == [IDS, 384]
+    assert answer["shape"] == [1, 3, 2]
+    assert answer["found"] == SMALL_TABLE[3] + SMALL_TABLE[0] + SMALL_TABLE[4]
