@@ -19,7 +19,7 @@ def test_each_marked_test_has_a_row_and_each_row_its_test() -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "tests.e2e.table"),
-            *("-p", "no:cacheprovider", "-q", "--collect-only", "-m", "table_row"),
+            *("-p", "no:cacheprovider", "-qq", "--collect-only", "-m", "table_row"),
             *("tests/e2e", "--clients-table", PAGE),
         ],
         cwd=PROJECT,
