@@ -8,10 +8,10 @@ PYTEST_ARGS ?= -n 2
 CRASH_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check format bench docs lock clean
+.PHONY: help demo test crash check format bench docs clients-table lock clean
 
 help: ## This menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run $(VENV)/.model ## The whole way on loopback with a real small model
 	@$(BIN)/hubsync demo $(DEMO_ARGS)
@@ -38,6 +38,9 @@ bench: $(VENV)/.dev ## Ratios against aria2c, hf download, tar and nginx, side b
 
 docs: $(VENV)/.dev ## Generate docs/cli.md and docs/exit-codes.md from the code
 	$(BIN)/python docs/generate.py
+
+clients-table: $(VENV)/.dev $(VENV)/.model .venvs/.clients ## Run every client, and write what came of it into docs/clients.md
+	$(BIN)/python -m pytest -p tests.e2e.table -m table_row tests/e2e --clients-table docs/clients.md
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile -q pyproject.toml --extra postgres --extra tls --extra demo $(LOCK_ARGS) -o requirements.lock
@@ -68,6 +71,6 @@ $(VENV)/.model: requirements-model.lock $(VENV)/.run
 	@touch $@
 
 # Clients other than the newest huggingface_hub, each in an environment of its own.
-.venvs/.clients: tests/clients/install.sh tests/clients/huggingface_hub-0.3x.txt
+.venvs/.clients: tests/clients/install.sh $(wildcard tests/clients/*.txt)
 	PYTHON=$(PYTHON) sh tests/clients/install.sh
 	@touch $@

@@ -1,16 +1,28 @@
 """One store for all clients: a real model, a real dataset, and a server on it."""
 
+import functools
 import importlib.util
+import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
-from tests.e2e.stand import Client, Served, Store, digests_of, environment
+from tests.e2e.onnx_file import picks_rows
+from tests.e2e.stand import (
+    Client,
+    Served,
+    Store,
+    digests_of,
+    environment,
+    python_of,
+)
+from tests.e2e.table import VERSION
 
 DATASET_CARD = """\
 ---
@@ -37,6 +49,20 @@ tags: [tiny]
 ---
 # Small
 """
+END_OF_TEXT = {"id": 0, "content": "</s>", "special": True, "normalized": False}
+SMALL_TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [
+        {**END_OF_TEXT, "single_word": False, "lstrip": False, "rstrip": False}
+    ],
+    "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True},
+    "model": {
+        "type": "BPE",
+        "vocab": {"</s>": 0, "a": 1, "b": 2, "\u0120": 3, "ab": 4},
+        "merges": ["a b"],
+    },
+}
+SMALL_TABLE = [[token + 0.25, token + 0.5] for token in range(5)]
 # The mount lives and dies with the process, so nothing is left to restore.
 _MOUNT_THEN_RUN = """\
 set -eu
@@ -72,6 +98,17 @@ def _build_dataset(folder: Path) -> None:
     (folder / "README.md").write_text(DATASET_CARD)
 
 
+def _build_small(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "README.md").write_text(SMALL_CARD)
+    (folder / "tokenizer.json").write_text(json.dumps(SMALL_TOKENIZER))
+    config = {"eos_token_id": END_OF_TEXT["id"]}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_bytes(picks_rows(SMALL_TABLE))
+
+
 def _build_dev(model: Path, folder: Path) -> None:
     shutil.copytree(model, folder)
     with (folder / "README.md").open("a") as card:
@@ -89,13 +126,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     _build_model(model)
     _build_dataset(dataset)
     _build_dev(model, dev)
-    small.mkdir()
-    (small / "README.md").write_text(SMALL_CARD)
+    _build_small(small)
     added = store.json("add", model, "acme/minilm", "-m", "Publish MiniLM")
     branch = ("--branch", "dev", "-m", "Say which branch it is")
     second = store.json("add", dev, "acme/minilm", *branch)
     vega = store.json("add", dataset, "datasets/acme/vega", "-m", "Two tables")
-    store.json("add", small, "acme/small", "-m", "A card only")
+    store.json("add", small, "acme/small", "-m", "A card, a tokenizer and a model")
     with store.serving(work / "access.log") as url:
         yield Served(
             store=store,
@@ -110,11 +146,42 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
+def ran(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say which version of a client has run: for the table of docs/clients.md."""
+    return functools.partial(record_property, VERSION)
+
+
+@pytest.fixture
 def client(served: Served, tmp_path: Path) -> Client:
     """The newest huggingface_hub and what builds on it, with an empty cache."""
     home = tmp_path / "home"
     home.mkdir()
     return Client(home, {"HF_ENDPOINT": served.url})
+
+
+def _hub_of(generation: str, client: Client, ran: Callable[[str], None]) -> Client:
+    environments = {"oldest": "hub-oldest", "0.3x": "hub-old"}
+    if generation in environments:
+        client = replace(client, python=python_of(environments[generation]))
+    ran(client.version("huggingface_hub"))
+    return client
+
+
+# The oldest is the first that quotes the paths of files: 0.10 cannot ask for "a#1".
+@pytest.fixture(params=["oldest", "0.3x", "newest"])
+def any_hub(
+    request: pytest.FixtureRequest, client: Client, ran: Callable[[str], None]
+) -> Client:
+    """huggingface_hub of three generations."""
+    return _hub_of(request.param, client, ran)
+
+
+@pytest.fixture(params=["0.3x", "newest"])
+def recent_hub(
+    request: pytest.FixtureRequest, client: Client, ran: Callable[[str], None]
+) -> Client:
+    """huggingface_hub of two generations that have all of its interface."""
+    return _hub_of(request.param, client, ran)
 
 
 @pytest.fixture

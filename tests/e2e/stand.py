@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "tests" / "clients"
 BIN = Path(sys.executable).parent
-OLD_PYTHON = ROOT / ".venvs" / "hub-old" / "bin" / "python"
-JS_CLIENT = ROOT / ".venvs/js/node_modules/@huggingface/hub/dist/index.mjs"
+ENVIRONMENTS = ROOT / ".venvs"  # what tests/clients/install.sh makes
+JS_PACKAGES = ENVIRONMENTS / "js/node_modules"
+JS_CLIENT = JS_PACKAGES / "@huggingface/hub/dist/index.mjs"
 TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _FOREIGN = ("HF_", "HUBSYNC_", "HUGGING", "TRANSFORMERS_", "GIT_", "PYTEST", "XDG_")
@@ -74,6 +77,13 @@ class Client:
         whole = f"import json, sys\n{program}\nprint(json.dumps(answer))\n"
         said = run(*self.wrapper, self.python, "-c", whole, *args, env=self.env)
         return json.loads(said.splitlines()[-1])
+
+    def version(self, package: str) -> str:
+        """The version of *package* that this client has."""
+        program = (
+            "from importlib.metadata import version; answer = version(sys.argv[1])"
+        )
+        return str(self.ask(program, package))
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,20 @@ class Served:
     dev_commit: str
     dataset_commit: str
     digests: Mapping[str, str] = field(default_factory=dict)
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of one of the environments; skips where it is missing."""
+    python = ENVIRONMENTS / name / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no .venvs/{name}: run tests/clients/install.sh")
+    return python
+
+
+def js_version(package: str) -> str:
+    """The version of one of the JavaScript packages."""
+    manifest = json.loads((JS_PACKAGES / package / "package.json").read_text())
+    return str(manifest["version"])
 
 
 def requests_in(log: Path) -> list[str]:

@@ -25,7 +25,10 @@ REPO = "acme/tiny-GGUF"
 BODY = bytes(range(251)) * 40_000  # 10 MB, and no two MiB of it alike
 PARTS = 16  # that Ollama downloads at once
 MIB = 2**20
-OLD_LLAMA_CPP = {"User-Agent": "llama-cpp", "Accept": "application/json"}
+# Of which the sources were read.
+LLAMA_CPP, OLD_LLAMA_CPP = "since March 2026", "before March 2026"
+OLLAMA = "August 2026"
+OLD_HEADERS = {"User-Agent": "llama-cpp", "Accept": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -122,16 +125,16 @@ class OldLlamaCpp:
         self._mirror = mirror
 
     def pull(self, tag: str) -> bytes:
-        manifest = self._mirror.ask(f"/v2/{REPO}/manifests/{tag}", **OLD_LLAMA_CPP)
+        manifest = self._mirror.ask(f"/v2/{REPO}/manifests/{tag}", **OLD_HEADERS)
         assert manifest.status == 200
         file = manifest.json()["ggufFile"]
         assert "mmprojFile" not in manifest.json()
         target = f"/{REPO}/resolve/main/{quote(file['rfilename'])}"
-        head = self._mirror.ask(target, "HEAD", **OLD_LLAMA_CPP)
+        head = self._mirror.ask(target, "HEAD", **OLD_HEADERS)
         assert head.status == 200
         assert head.headers["etag"]
         assert int(head.headers["content-length"]) == file["size"]
-        return self._mirror.ask(target, **OLD_LLAMA_CPP).body
+        return self._mirror.ask(target, **OLD_HEADERS).body
 
 
 class Ollama:
@@ -190,17 +193,26 @@ class Ollama:
         return answer.body
 
 
+@pytest.mark.table_row(
+    "llama.cpp", "its requests, replayed: `-hf org/model:Q8_0`", version=LLAMA_CPP
+)
 def test_llama_cpp(mirror: Mirror) -> None:
     for tag, name in (("Q4_K_M", "Tiny-Q4_K_M.gguf"), ("q8_0", "Tiny-Q8_0.gguf")):
         got = LlamaCpp(mirror).pull(tag)
         assert hashlib.sha256(got).hexdigest() == mirror.sha256(name)
 
 
+@pytest.mark.table_row(
+    "llama.cpp", "its requests, replayed: goes on with a part", version=LLAMA_CPP
+)
 def test_llama_cpp_goes_on_with_a_part(mirror: Mirror) -> None:
     whole = (mirror.folder / "Tiny-Q8_0.gguf").read_bytes()
     assert LlamaCpp(mirror).pull("Q8_0", have=whole[:1234]) == whole
 
 
+@pytest.mark.table_row(
+    "llama.cpp", "its requests, replayed: `/v2/…/manifests`", version=OLD_LLAMA_CPP
+)
 @pytest.mark.parametrize(
     ("tag", "name"), [("latest", "Tiny-Q4_K_M.gguf"), ("q8_0", "Tiny-Q8_0.gguf")]
 )
@@ -209,6 +221,9 @@ def test_llama_cpp_of_old(mirror: Mirror, tag: str, name: str) -> None:
     assert hashlib.sha256(got).hexdigest() == mirror.sha256(name)
 
 
+@pytest.mark.table_row(
+    "Ollama", "its requests, replayed: `ollama pull`, 16 parts at once", version=OLLAMA
+)
 @pytest.mark.parametrize(
     ("tag", "name"), [("latest", "Tiny-Q4_K_M.gguf"), ("Q8_0", "Tiny-Q8_0.gguf")]
 )

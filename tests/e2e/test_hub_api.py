@@ -9,10 +9,11 @@ pytestmark = pytest.mark.clients
 WEIGHTS = "model.safetensors"
 
 
+@pytest.mark.table_row("huggingface_hub", "`list_repo_tree`, `get_paths_info`")
 def test_hub_client_sees_the_tree_and_paths_in_it(
-    served: Served, client: Client
+    served: Served, recent_hub: Client
 ) -> None:
-    answer = client.ask("""
+    answer = recent_hub.ask("""
 from huggingface_hub import HfApi
 api = HfApi()
 def row(one):
@@ -43,8 +44,9 @@ answer = {
     assert answer["last"] == [served.commit, "Publish MiniLM"]
 
 
-def test_hub_client_sees_refs_and_commits(served: Served, client: Client) -> None:
-    answer = client.ask("""
+@pytest.mark.table_row("huggingface_hub", "`list_repo_refs`, `list_repo_commits`")
+def test_hub_client_sees_refs_and_commits(served: Served, recent_hub: Client) -> None:
+    answer = recent_hub.ask("""
 from huggingface_hub import HfApi
 refs = HfApi().list_repo_refs("acme/minilm")
 commits = HfApi().list_repo_commits("acme/minilm", revision="dev")
@@ -64,10 +66,13 @@ answer = [
     assert commits[-1] == [served.commit, "Publish MiniLM"]
 
 
+@pytest.mark.table_row(
+    "huggingface_hub", "`model_info`, `dataset_info`: card, files, digests"
+)
 def test_hub_client_reads_infos_with_card_and_file_digests(
-    served: Served, client: Client
+    served: Served, recent_hub: Client
 ) -> None:
-    answer = client.ask("""
+    answer = recent_hub.ask("""
 from huggingface_hub import HfApi
 api = HfApi()
 info = api.model_info("acme/minilm", files_metadata=True)
@@ -94,8 +99,13 @@ answer = {
     assert answer["configs"] == ["stocks", "weather"]
 
 
-def test_hub_client_finds_models_and_datasets_in_the_listing(client: Client) -> None:
-    answer = client.ask("""
+@pytest.mark.table_row(
+    "huggingface_hub", "`list_models`, `list_datasets`: filters, search, sort"
+)
+def test_hub_client_finds_models_and_datasets_in_the_listing(
+    recent_hub: Client,
+) -> None:
+    answer = recent_hub.ask("""
 from huggingface_hub import HfApi
 api = HfApi()
 def ids(**query):
@@ -122,10 +132,13 @@ answer = {
     assert answer["datasets"] == ["acme/vega"]
 
 
+@pytest.mark.table_row(
+    "huggingface_hub", "`repo_exists`, `file_exists`, `get_safetensors_metadata`"
+)
 def test_hub_client_asks_what_exists_and_reads_safetensors_headers(
-    client: Client,
+    recent_hub: Client,
 ) -> None:
-    answer = client.ask("""
+    answer = recent_hub.ask("""
 from huggingface_hub import HfApi
 api = HfApi()
 api.auth_check("acme/minilm")

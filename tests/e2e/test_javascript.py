@@ -1,14 +1,34 @@
-"""The JavaScript client, @huggingface/hub, on Node.js."""
+"""The JavaScript clients, @huggingface/hub and transformers.js, on Node.js."""
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stand import CLIENTS, JS_CLIENT, Client, Json, Served, digests_of, run
+from tests.e2e.conftest import SMALL_TABLE
+from tests.e2e.stand import (
+    CLIENTS,
+    JS_CLIENT,
+    JS_PACKAGES,
+    Client,
+    Json,
+    Served,
+    digests_of,
+    js_version,
+    run,
+)
+from tests.e2e.test_libraries import IDS, SENTENCE
 
 pytestmark = pytest.mark.clients
+
+TRANSFORMERS = JS_PACKAGES / "@huggingface/transformers"
+
+
+@pytest.fixture
+def ran_hub(answer: Json, ran: Callable[[str], None]) -> None:
+    ran(js_version("@huggingface/hub"))
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +44,8 @@ def answer(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Json:
     return found
 
 
+@pytest.mark.usefixtures("ran_hub")
+@pytest.mark.table_row("@huggingface/hub", "`modelInfo`")
 def test_javascript_client_reads_the_model_info(served: Served, answer: Json) -> None:
     assert answer["info"] == {
         "name": "acme/minilm",
@@ -33,6 +55,8 @@ def test_javascript_client_reads_the_model_info(served: Served, answer: Json) ->
     assert answer["noRepo"].startswith("404 ")
 
 
+@pytest.mark.usefixtures("ran_hub")
+@pytest.mark.table_row("@huggingface/hub", "`listFiles`, `pathsInfo`")
 def test_javascript_client_lists_files_and_paths(served: Served, answer: Json) -> None:
     files = {one["path"]: one for one in answer["files"]}
     plain = {path for path, one in files.items() if one["type"] == "file"}
@@ -51,6 +75,11 @@ def test_javascript_client_lists_files_and_paths(served: Served, answer: Json) -
     }
 
 
+@pytest.mark.usefixtures("ran_hub")
+@pytest.mark.table_row(
+    "@huggingface/hub",
+    "`downloadFile`: plain, LFS, empty, oddly named; parts; `fileExists`",
+)
 def test_javascript_client_downloads_plain_lfs_empty_and_oddly_named_files(
     served: Served, answer: Json
 ) -> None:
@@ -69,14 +98,37 @@ def test_javascript_client_reads_the_pointer_of_an_lfs_file(answer: Json) -> Non
     assert answer["pointer"].startswith("version https://git-lfs.github.com/spec/v1\n")
 
 
+@pytest.mark.usefixtures("ran_hub")
+@pytest.mark.table_row("@huggingface/hub", "`listModels` by owner and tags")
 def test_javascript_client_lists_models(answer: Json) -> None:
     assert sorted(answer["models"]) == ["acme/minilm", "acme/small"]
     assert answer["tagged"] == ["acme/small"]
 
 
+@pytest.mark.usefixtures("ran_hub")
+@pytest.mark.table_row("@huggingface/hub", "`snapshotDownload` of a dataset")
 def test_javascript_client_downloads_a_whole_snapshot(
     served: Served, answer: Json
 ) -> None:
     folder = Path(answer["snapshot"])
     assert folder.name == served.dataset_commit
     assert digests_of(folder) == digests_of(served.dataset)
+
+
+@pytest.mark.table_row(
+    "transformers.js",
+    "`AutoTokenizer`; `AutoConfig` of a branch; `AutoModel` of a small ONNX file, run",
+)
+def test_transformers_js_tokenizes_and_runs_models_by_name(
+    served: Served, client: Client, tmp_path: Path, ran: Callable[[str], None]
+) -> None:
+    module = TRANSFORMERS / "dist/transformers.node.mjs"
+    if not module.exists() or shutil.which("node") is None:
+        pytest.skip("no transformers.js in .venvs/js: run tests/clients/install.sh")
+    ran(js_version("@huggingface/transformers"))
+    arguments = (module, served.url, tmp_path / "cache", SENTENCE)
+    said = run("node", CLIENTS / "transformers.mjs", *arguments, env=client.env)
+    answer = json.loads(said.splitlines()[-1])
+    assert [answer["ids"], answer["hidden"]] == [IDS, 384]
+    assert answer["shape"] == [1, 3, 2]
+    assert answer["found"] == SMALL_TABLE[3] + SMALL_TABLE[0] + SMALL_TABLE[4]

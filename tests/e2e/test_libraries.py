@@ -1,16 +1,33 @@
 """Libraries on top of huggingface_hub: file system, transformers, datasets."""
 
 import csv
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stand import Client, Served
+from tests.e2e.stand import Client, Served, python_of
 
 pytestmark = pytest.mark.clients
 
 SENTENCE = "No wrong byte is ever served."
+EMBEDDING = [-0.0198427, -0.0055577, -0.0471593]  # what MiniLM makes of it, the start
 IDS = [101, 2053, 3308, 24880, 2003, 2412, 2366, 1012, 102]
+
+RUN_MODEL = """
+import torch
+from transformers import AutoModel, AutoTokenizer
+torch.set_num_threads(1)
+def embedded(name):
+    tokens = AutoTokenizer.from_pretrained(name)(sys.argv[1], return_tensors="pt")
+    with torch.no_grad():
+        hidden = AutoModel.from_pretrained(name).eval()(**tokens).last_hidden_state
+    return torch.nn.functional.normalize(hidden.mean(dim=1), dim=1)[0]
+found = embedded("acme/minilm")
+same = torch.equal(found, embedded(sys.argv[2]))
+answer = {"embedding": found.tolist(), "same": same}
+"""
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -18,8 +35,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_hf_file_system_lists_and_globs(served: Served, client: Client) -> None:
-    answer = client.ask("""
+@pytest.mark.table_row("HfFileSystem", "`ls`, `glob`, `find`")
+def test_hf_file_system_lists_and_globs(served: Served, recent_hub: Client) -> None:
+    answer = recent_hub.ask("""
 from huggingface_hub import HfFileSystem
 fs = HfFileSystem()
 answer = {
@@ -44,10 +62,13 @@ answer = {
     assert sorted(answer["find"]) == sorted(f"acme/minilm/{p}" for p in served.digests)
 
 
+@pytest.mark.table_row(
+    "HfFileSystem", "`open` with seeks, `cat_file` with ranges, `info`, `exists`"
+)
 def test_hf_file_system_reads_whole_files_and_parts(
-    served: Served, client: Client
+    served: Served, recent_hub: Client
 ) -> None:
-    answer = client.ask("""
+    answer = recent_hub.ask("""
 from huggingface_hub import HfFileSystem
 fs = HfFileSystem()
 weights = "acme/minilm/model.safetensors"
@@ -78,7 +99,11 @@ answer = {
     assert answer["parts"] == [data[50_000_000:50_000_064].hex(), data[-16:].hex()]
 
 
-def test_transformers_tokenizes_with_a_model_by_name(client: Client) -> None:
+@pytest.mark.table_row("transformers", "`AutoTokenizer`, and `AutoConfig` of a branch")
+def test_transformers_tokenizes_with_a_model_by_name(
+    client: Client, ran: Callable[[str], None]
+) -> None:
+    ran(client.version("transformers"))
     program = """
 from transformers import AutoConfig, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("acme/minilm")
@@ -88,7 +113,44 @@ answer = [tokenizer(sys.argv[1])["input_ids"], config.hidden_size]
     assert client.ask(program, SENTENCE) == [IDS, 384]
 
 
-def test_tokenizers_tokenizes_with_a_model_by_name(client: Client) -> None:
+@pytest.mark.table_row(
+    "transformers", "`AutoModel` of MiniLM with PyTorch: a forward pass, its numbers"
+)
+def test_transformers_runs_a_model_by_name(
+    served: Served, client: Client, ran: Callable[[str], None]
+) -> None:
+    client = replace(client, python=python_of("torch"))
+    torch = client.version("torch")
+    ran(f"{client.version('transformers')} with torch {torch}")
+    answer = client.ask(RUN_MODEL, SENTENCE, served.model)
+    assert answer["same"]
+    assert answer["embedding"][:3] == pytest.approx(EMBEDDING, abs=1e-4)
+
+
+@pytest.mark.table_row("safetensors", "`load_file` of MiniLM's weights, every tensor")
+def test_safetensors_loads_the_weights(
+    served: Served, client: Client, ran: Callable[[str], None]
+) -> None:
+    ran(client.version("safetensors"))
+    answer = client.ask(
+        """
+from huggingface_hub import hf_hub_download
+from safetensors.numpy import load_file
+tensors = load_file(hf_hub_download("acme/minilm", "model.safetensors"))
+local = load_file(sys.argv[1])
+same = all((tensors[name] == local[name]).all() for name in local)
+answer = [sorted(tensors) == sorted(local), bool(same), len(tensors)]
+""",
+        served.model / "model.safetensors",
+    )
+    assert answer == [True, True, 104]
+
+
+@pytest.mark.table_row("tokenizers", "`Tokenizer.from_pretrained`")
+def test_tokenizers_tokenizes_with_a_model_by_name(
+    client: Client, ran: Callable[[str], None]
+) -> None:
+    ran(client.version("tokenizers"))
     program = """
 from tokenizers import Tokenizer
 found = Tokenizer.from_pretrained("acme/minilm").encode(sys.argv[1])
@@ -97,7 +159,13 @@ answer = [i for i, seen in zip(found.ids, found.attention_mask) if seen]
     assert client.ask(program, SENTENCE) == IDS
 
 
-def test_datasets_loads_every_configuration(served: Served, client: Client) -> None:
+@pytest.mark.table_row(
+    "datasets", "`load_dataset`: configurations of the card, CSV, Parquet by glob"
+)
+def test_datasets_loads_every_configuration(
+    served: Served, client: Client, ran: Callable[[str], None]
+) -> None:
+    ran(client.version("datasets"))
     answer = client.ask("""
 from datasets import get_dataset_config_names, load_dataset
 answer = {"names": get_dataset_config_names("acme/vega")}
@@ -122,7 +190,13 @@ answer["default"] = len(load_dataset("acme/vega", split="train"))
     assert answer["weather"][2]["weather"] == "drizzle"
 
 
-def test_datasets_streams_without_downloading(served: Served, client: Client) -> None:
+@pytest.mark.table_row(
+    "datasets", "`load_dataset(streaming=True)`: CSV and Parquet, every row"
+)
+def test_datasets_streams_without_downloading(
+    served: Served, client: Client, ran: Callable[[str], None]
+) -> None:
+    ran(client.version("datasets"))
     answer = client.ask("""
 from datasets import load_dataset
 def streamed(**config):

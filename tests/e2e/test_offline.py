@@ -1,5 +1,6 @@
 """The store's folder as a Hugging Face cache, and a store nobody can write to."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,9 +50,15 @@ def _is_whole(answer: dict[str, object], served: Served) -> None:
     assert size < int(str(answer["size"])) < 1.1 * size
 
 
+@pytest.mark.table_row(
+    "huggingface_hub and transformers",
+    "from the folder: snapshots, single files, `scan_cache_dir`, `AutoTokenizer`",
+)
 def test_clients_work_offline_from_the_folder_alone(
-    served: Served, offline: Client
+    served: Served, offline: Client, ran: Callable[[str], None]
 ) -> None:
+    packages = ("huggingface_hub", "transformers")
+    ran(" and ".join(offline.version(package) for package in packages))
     _is_whole(offline.ask(FROM_CACHE), served)
 
 
@@ -61,10 +68,18 @@ def test_clients_work_offline_from_a_folder_nobody_can_write_to(
     _is_whole(replace(offline, wrapper=read_only).ask(FROM_CACHE), served)
 
 
-@pytest.mark.parametrize("writable", [True, False])
+@pytest.mark.table_row(
+    "datasets", "from the folder: `load_dataset` of a snapshot's path"
+)
+@pytest.mark.parametrize("writable", [True, False], ids=["writable", "read-only"])
 def test_datasets_loads_a_snapshot_folder(
-    served: Served, offline: Client, writable: bool, request: pytest.FixtureRequest
+    served: Served,
+    offline: Client,
+    writable: bool,
+    request: pytest.FixtureRequest,
+    ran: Callable[[str], None],
 ) -> None:
+    ran(offline.version("datasets"))
     if not writable:
         wrapper = request.getfixturevalue("read_only")
         offline = replace(offline, wrapper=wrapper)

@@ -1,13 +1,13 @@
 """Real clients against a mirror that asks who they are."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stand import OLD_PYTHON, Client, Store, run
+from tests.e2e.stand import Client, Store, python_of, run
 from tests.testhub import TestHub
 
 pytestmark = pytest.mark.clients
@@ -65,9 +65,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
 @pytest.fixture(params=["newest", "old"])
 def python(request: pytest.FixtureRequest) -> Path:
     if request.param == "old":
-        if not OLD_PYTHON.exists():
-            pytest.skip("the old huggingface_hub is not installed")
-        return OLD_PYTHON
+        return python_of("hub-old")
     return Client(Path(), {}).python
 
 
@@ -77,10 +75,14 @@ def client(python: Path, home: Path, url: str, token: str | None) -> Client:
     return Client(home, settings, python)
 
 
+@pytest.mark.table_row(
+    "huggingface_hub", "with a token of the mirror: what it opens, what it hides"
+)
 def test_a_token_opens_what_it_names(
-    closed: Closed, python: Path, tmp_path: Path
+    closed: Closed, python: Path, tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
     ours = client(python, tmp_path / "home", closed.url, closed.ours)
+    ran(ours.version("huggingface_hub"))
     found = ours.ask(ERRORS, "acme/one", "rival/two", "no/such")
     assert found == [FINE, HIDDEN, HIDDEN]
     assert ours.ask(WHO) == ["ours", ["acme/one"]]

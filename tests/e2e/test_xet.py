@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo, TreeEntry
 from hubsync.ports.blobs import HeldBlob
 from hubsync.wire.lfs import pointer_oid
-from tests.e2e.stand import JS_CLIENT, Client, run
+from tests.e2e.stand import JS_CLIENT, Client, js_version, python_of, run
 from tests.unit.serve.mirror import File, Live, Mirror, oid, serving
 
 pytestmark = pytest.mark.clients
@@ -120,9 +122,18 @@ def test_by_default_a_snapshot_comes_without_xet(
         assert not went_by(live, "/_xet/")
 
 
-def test_with_always_a_snapshot_comes_by_xet(mirror: Mirror, tmp_path: Path) -> None:
+@pytest.mark.table_row("hf_xet", '`snapshot_download` by Xet (`serve.xet = "always"`)')
+@pytest.mark.parametrize("generation", ["0.3x", "newest"])
+def test_with_always_a_snapshot_comes_by_xet(
+    mirror: Mirror, tmp_path: Path, generation: str, ran: Callable[[str], None]
+) -> None:
     with serving(mirror, xet="always") as live:
-        assert client(live, tmp_path).ask(SNAPSHOT, "main") == SHAS
+        asking = client(live, tmp_path)
+        if generation == "0.3x":
+            asking = replace(asking, python=python_of("hub-old"))
+        hub, xet = asking.version("huggingface_hub"), asking.version("hf-xet")
+        ran(f"{xet} in huggingface_hub {hub}")
+        assert asking.ask(SNAPSHOT, "main") == SHAS
         for path in ("small.bin", "large.bin"):
             assert went_by(live, f"/_xet/v2/reconstructions/{TOLD[path]}")
             assert went_by(live, f"/_xet/xorbs/{TOLD[path]}/0")
@@ -162,9 +173,13 @@ def test_a_cache_that_remembers_our_hashes_is_served(
         assert not went_by(live, "/tree/")
 
 
+@pytest.mark.table_row(
+    "hf_xet", "`snapshot_download` with a cache that the Hub has filled"
+)
 def test_a_cache_that_remembers_the_hubs_hashes_is_served(
-    mirror: Mirror, tmp_path: Path
+    mirror: Mirror, tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
+    ran(version("hf-xet"))
     plant_tree(tmp_path, UPSTREAM)
     with serving(mirror) as live:
         assert client(live, tmp_path).ask(SNAPSHOT, "main") == SHAS
@@ -200,9 +215,15 @@ def test_a_client_goes_on_with_a_new_token_when_its_old_one_has_expired(
         assert bytes.fromhex(got) == SMALL[:-1]
 
 
-def test_the_javascript_client_downloads_by_xet(mirror: Mirror, tmp_path: Path) -> None:
+@pytest.mark.table_row(
+    "@huggingface/hub", '`downloadFile` by Xet (`serve.xet = "always"`)'
+)
+def test_the_javascript_client_downloads_by_xet(
+    mirror: Mirror, tmp_path: Path, ran: Callable[[str], None]
+) -> None:
     if not JS_CLIENT.exists() or shutil.which("node") is None:
         pytest.skip("no @huggingface/hub in .venvs/js: run tests/clients/install.sh")
+    ran(js_version("@huggingface/hub"))
     program = tmp_path / "xet.mjs"
     program.write_text(JS)
     with serving(mirror, xet="always") as live:
@@ -242,9 +263,11 @@ def publish_huge(mirror: Mirror, digest: Digest, size: int, end: bytes) -> None:
     )
 
 
+@pytest.mark.table_row("hf_xet", "a stream of the end of a file of 60 GB")
 def test_the_end_of_a_file_beyond_50_gb_is_streamed_without_the_rest(
-    tmp_path: Path,
+    tmp_path: Path, ran: Callable[[str], None]
 ) -> None:
+    ran(version("hf-xet"))
     size, end = 60_000_000_000, b"the very end"
     digest = Digest("5" * 64)
     mirror = Mirror(tmp_path / "mirror")
