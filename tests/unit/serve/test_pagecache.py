@@ -45,8 +45,6 @@ def test_what_was_dropped_is_not(cache: PageCache, file: int) -> None:
 
 def test_behind_the_end_there_is_nothing(cache: PageCache, file: int) -> None:
     assert not cache.has(file, 5 * MIB, 6 * MIB)
-    os.ftruncate(file, MIB)
-    assert not cache.has(file, 0, 2 * MIB)
 
 
 def test_of_what_cannot_be_asked_the_answer_is_no(cache: PageCache, file: int) -> None:
