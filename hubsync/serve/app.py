@@ -15,7 +15,7 @@ from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
-from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
+from hubsync.serve.edge import IdleWatch, decorate, edge, expect, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.following import Following, Source
 from hubsync.serve.library import Library
@@ -74,7 +74,7 @@ def create_app(
     cas = Cas(library, sender, options, access)
     more = more_families(api, library, contents, options)
     site = Site(api, library, options, access, {**cas.families, **more})
-    app.router.add_route("*", "/{raw:.*}", site.dispatch)
+    app.router.add_route("*", "/{raw:.*}", site.dispatch, expect_handler=expect)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
     if access.is_watching:
@@ -126,6 +126,7 @@ async def serve(
         max_line_size=LINE_BYTES_MAX,
         max_field_size=LINE_BYTES_MAX,
         max_headers=HEADERS_MAX,
+        auto_decompress=False,  # no client compresses; one that does means a bomb
     )
     await runner.setup()
     try:

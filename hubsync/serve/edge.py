@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
-from aiohttp import web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hubsync import __version__
@@ -59,7 +59,7 @@ def _log_request(request: web.Request, status: int, elapsed_s: float) -> None:
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await (_refuse if is_doubtful(request) else handler)(request)
     except Problem as problem:
         return problem.response()
     except web.HTTPException as error:
@@ -79,9 +79,40 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     return Problem(500, f"Internal error, request {request_id.get()}").response()
 
 
+async def _refuse(_: web.Request) -> web.Response:
+    refused = Problem(400, "Where this request ends cannot be told").response()
+    refused.force_close()
+    return refused
+
+
+def is_doubtful(request: web.Request) -> bool:
+    """Whether a proxy before us may have seen the request end somewhere else.
+
+    What aiohttp lets in: HTTP/0.9, and chunks in HTTP/1.0, which has none (RFC
+    9112, 6.1).
+    """
+    old = request.version <= HttpVersion10
+    chunked = hdrs.TRANSFER_ENCODING in request.headers
+    return request.version < HttpVersion10 or (old and chunked)
+
+
+async def expect(request: web.Request) -> None:
+    """``Expect``: say that the body may come; what else is expected is not heard.
+
+    aiohttp's own would raise where no answer could be made of it any more.
+    """
+    if request.version > HttpVersion10 and (
+        request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
+    ):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # of the answer, which has not begun
+
+
 async def decorate(_: web.Request, response: web.StreamResponse) -> None:
     """Add what every answer has, before its headers leave."""
-    response.headers["X-Request-Id"] = request_id.get()
+    # No number: aiohttp answers by itself, before `edge` is asked.
+    response.headers["X-Request-Id"] = request_id.get("") or uuid.uuid4().hex
+    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Access-Control-Allow-Origin"] = "*"
     response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
     response.headers["Server"] = f"hubsync/{__version__}"
