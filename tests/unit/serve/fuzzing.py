@@ -34,7 +34,8 @@ WORDS = [
     f"sha256:{'0' * 64}", "latest", "Q8_0", "config.json", "model.safetensors",
     "README.md", "empty.txt", "sub%20dir/a%20b%231.txt", "sub dir", "sub%20dir",
     "f.bin", "weights.bin", "default", "train", "0.parquet", "99999999999.parquet",
-    "", ".", "..", "%2e%2e", "%00", "%ff", "%ED%A0%80", "%", "%zz", "%0d%0aX:%20y",
+    "", ".", "..", "%2e%2e", "%00", "%ff", "%ED%A0%80",
+    "\u00e9", "\udcff", "%", "%zz", "%0d%0aX:%20y",
     "-1", "0", "1", "999999999999999999999", "1e9", "true", "NaN", "*", "null",
     "likes", "sort", "limit", "cursor", "author", "search", "filter", "expand",
     "full", "config", "dataset", "skip", "p", "direction", "include_prs", "blobs",
@@ -146,7 +147,12 @@ class Asked:
     length: str | None
 
     def wire(self, known: Mapping[str, str]) -> bytes:
-        lines = [self.method + b" " + self.target.encode() + b" HTTP/1.1"]
+        lines = [
+            self.method
+            + b" "
+            + self.target.encode(errors="surrogateescape")
+            + b" HTTP/1.1"
+        ]
         more = list(self.headers)
         if "Host" not in dict(more):
             more.append(("Host", "mirror.example"))
