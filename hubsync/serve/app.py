@@ -15,7 +15,7 @@ from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
-from hubsync.serve.edge import IdleWatch, decorate, edge, expect, protocol_log
+from hubsync.serve.edge import IdleWatch, decorate, edge, expecting, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.following import Following, Source
 from hubsync.serve.library import Library
@@ -74,7 +74,7 @@ def create_app(
     cas = Cas(library, sender, options, access)
     more = more_families(api, library, contents, options)
     site = Site(api, library, options, access, {**cas.families, **more})
-    app.router.add_route("*", "/{raw:.*}", site.dispatch, expect_handler=expect)
+    app.router.add_route("*", "/{raw:.*}", site.dispatch)
     # Not in the middleware: a large body has left when it returns there.
     app.on_response_prepare.append(decorate)
     if access.is_watching:
@@ -130,12 +130,13 @@ async def serve(
     )
     await runner.setup()
     try:
+        assert runner.server
+        runner.server.request_handler = expecting(runner.server.request_handler)
         site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
         try:
             await site.start()
         except OSError as error:
             raise _explain(error, options) from error
-        assert runner.server
         async with app[_watch_key].watching(runner.server):
             on_ready(_url(runner, options))
             await stop.wait()

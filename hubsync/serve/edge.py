@@ -26,6 +26,7 @@ EXPOSED_HEADERS = (
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody sees it but the log
 request_id: ContextVar[str] = ContextVar("request_id")  # aiohttp: a task a request
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
@@ -96,22 +97,23 @@ def is_doubtful(request: web.Request) -> bool:
     return request.version < HttpVersion10 or (old and chunked)
 
 
-async def expect(request: web.Request) -> None:
-    """``Expect``: say that the body may come; what else is expected is not heard.
+def expecting(handler: BaseHandler) -> BaseHandler:
+    """*handler* of a whole server, but for an ``Expect`` that nobody can meet.
 
-    aiohttp's own would raise where no answer could be made of it any more.
+    aiohttp looks at it before `edge`, and its refusal could not be sent.
     """
-    if request.version > HttpVersion10 and (
-        request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
-    ):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # of the answer, which has not begun
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
+            return Problem(417, "Nothing but 100-continue can be expected").response()
+        return await handler(request)
+
+    return answer
 
 
 async def decorate(_: web.Request, response: web.StreamResponse) -> None:
     """Add what every answer has, before its headers leave."""
-    # No number: aiohttp answers by itself, before `edge` is asked.
-    response.headers["X-Request-Id"] = request_id.get("") or uuid.uuid4().hex
+    response.headers["X-Request-Id"] = request_id.get()
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Access-Control-Allow-Origin"] = "*"
     response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS

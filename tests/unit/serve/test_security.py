@@ -228,17 +228,23 @@ def test_s32_what_ends_nobody_knows_where_is_refused_and_the_connection_closed(
 
 
 @pytest.mark.parametrize("expected", [b"200-ok", b"x", b"\xff", b"100-continue, x"])
-def test_s32_what_else_a_client_expects_is_not_heard(
-    live: Live, expected: bytes
+@pytest.mark.parametrize(
+    "line", [b"GET /healthz", b"CONNECT x:1", b"OPTIONS *", b"GET http://x"]
+)
+def test_s32_what_nobody_can_meet_is_not_expected(
+    live: Live, line: bytes, expected: bytes
 ) -> None:
     """It used to end the connection without an answer, and fill the log."""
-    status, answer = raw(live, b"/healthz", b"Expect: " + expected)
-    assert status == 200
-    assert b"X-Request-Id" in answer
-    lines = [b"CONNECT x:1 HTTP/1.1", b"Host: x", b"Connection: close", b"Expect: x"]
-    nowhere = talk(live, b"\r\n".join([*lines, b"", b""]))
-    assert nowhere.startswith(b"HTTP/1.1 417")
+    lines = [line + b" HTTP/1.1", b"Host: x", b"Connection: close"]
+    answer = talk(live, b"\r\n".join([*lines, b"Expect: " + expected, b"", b""]))
+    assert answer.startswith(b"HTTP/1.1 417")
     assert not any(one.exc_info for one in live.log)
+
+
+def test_s32_a_body_is_asked_for_where_one_is_expected(live: Live) -> None:
+    more = b"Content-Length: 17\r\nConnection: close\r\nExpect: 100-Continue\r\n\r\n"
+    answer = talk(live, POST + more + b"paths=config.json")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
 # Who may read what
