@@ -19,7 +19,7 @@ from hubsync.serve.conditional import conditional
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
-from hubsync.serve.edge import IdleWatch, decorate, edge, protocol_log
+from hubsync.serve.edge import IdleWatch, decorate, edge, expecting, protocol_log
 from hubsync.serve.files import FileSender
 from hubsync.serve.folder import BlobFolder
 from hubsync.serve.following import Following, Source
@@ -162,9 +162,11 @@ async def serve(
         max_line_size=LINE_BYTES_MAX,
         max_field_size=LINE_BYTES_MAX,
         max_headers=HEADERS_MAX,
+        auto_decompress=False,  # no client compresses; one that does means a bomb
     )
     await runner.setup()
     assert runner.server
+    runner.server.request_handler = expecting(runner.server.request_handler)
     go_directly(app, runner.server)
     servers: list[asyncio.Server] = []
     own = bind(options) if sockets is None else []

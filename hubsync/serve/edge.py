@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
-from aiohttp import web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hubsync import __version__
@@ -30,10 +30,12 @@ COMMON_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": EXPOSED_HEADERS,
     "Server": f"hubsync/{__version__}",
+    "X-Content-Type-Options": "nosniff",
 }
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody sees it but the log
 request_id: ContextVar[str] = ContextVar("request_id")  # aiohttp: a task a request
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class RequestIds:
@@ -66,7 +68,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await (_refuse if is_doubtful(request) else handler)(request)
     except Problem as problem:
         return problem.response()
     except web.HTTPException as error:
@@ -84,6 +86,37 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception(Event("request failed", request_id=request_id.get()))
     return Problem(500, f"Internal error, request {request_id.get()}").response()
+
+
+async def _refuse(_: web.Request) -> web.Response:
+    refused = Problem(400, "Where this request ends cannot be told").response()
+    refused.force_close()
+    return refused
+
+
+def is_doubtful(request: web.Request) -> bool:
+    """Whether a proxy before us may have seen the request end somewhere else.
+
+    What aiohttp lets in: HTTP/0.9, and chunks in HTTP/1.0, which has none (RFC
+    9112, 6.1).
+    """
+    old = request.version <= HttpVersion10
+    chunked = hdrs.TRANSFER_ENCODING in request.headers
+    return request.version < HttpVersion10 or (old and chunked)
+
+
+def expecting(handler: BaseHandler) -> BaseHandler:
+    """*handler* of a whole server, but for an ``Expect`` that nobody can meet.
+
+    aiohttp looks at it before `edge`, and its refusal could not be sent.
+    """
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
+            return Problem(417, "Nothing but 100-continue can be expected").response()
+        return await handler(request)
+
+    return answer
 
 
 class Decorated(web.Response):

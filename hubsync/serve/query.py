@@ -68,8 +68,10 @@ async def asked_paths(
     """``(paths, expand)`` of a paths-info body, as a form or as JSON.
 
     Raises:
-        Problem: 400 for what is neither, 413 for too many.
+        Problem: 400 for what is neither, 413 for too many, 415 if it is compressed.
     """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(415, "The body must not be compressed")
     try:
         async with asyncio.timeout(options.stall_s):
             raw = await request.read()

@@ -8,13 +8,14 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -191,7 +192,7 @@ def test_the_beginning_leaves_before_the_end_has_come(
 
 @pytest.mark.parametrize("size", [9_500_000, 2_000, 64 * 1024])
 @alone_or_not
-def test_wrong_bytes_of_the_upstream_never_arrive_whole(
+def test_s25_wrong_bytes_of_the_upstream_never_arrive_whole(
     hub: TestHub, mirror: Mirror, size: int
 ) -> None:
     data = os.urandom(size)
@@ -254,7 +255,7 @@ def test_what_the_upstream_does_not_have_is_not_found(
 
 
 @alone_or_not
-def test_only_what_is_allowed_is_asked_for(
+def test_s15_only_what_is_allowed_is_asked_for(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
     hub.create_repo("other/tiny").commit({"a": b"a"})
@@ -272,6 +273,41 @@ def test_only_what_is_allowed_is_asked_for(
         for name in ("models/other/tiny", "models/acme/secret-1", "datasets/other/x"):
             assert server.get(f"/api/{name}").code == "RepoNotFound"
         assert len(hub.requests) == seen
+
+
+def test_s15_a_client_names_no_upstream(
+    hub: TestHub, repo: HubRepo, mirror: Mirror
+) -> None:
+    """Whatever it writes where: no other host is asked for anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, serving(mirror) as server:
+        listener.settimeout(0.2)
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        away = f"http://{host}"
+        for target in (
+            f"/{host}/acme/none/resolve/main/a",
+            f"/{quote(away, safe='')}/acme/resolve/main/a",
+            f"/api/models/{host}/acme/none",
+            f"/api/models/{quote(host + '/acme', safe='')}/none",
+            f"/api/models/acme/none?endpoint={away}&upstream={away}&url={away}",
+            f"/acme/none/resolve/main/a?endpoint={away}",
+            f"/acme/none/resolve/{quote(away, safe='')}/a",
+            f"{away}/acme/none/resolve/main/a",
+            f"/v2/{host}/acme/manifests/latest",
+            f"/parquet?dataset={host}/acme",
+            f"/api/resolve-cache/models/{host}/{'0' * 40}/a",
+        ):
+            for more in (
+                {},
+                {"X_Endpoint": away, "HF_ENDPOINT": away, "X_Forwarded_Host": host},
+                {"Host": host, "Forwarded": f"host={host}", "Origin": away},
+            ):
+                assert server.get(target, **more).status in (400, 404), target
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        assert {one.headers["Host"] for one in hub.requests} <= {
+            urlsplit(one).netloc for one in (hub.endpoint, hub.cdn_endpoint)
+        }
+        assert hub.requests
 
 
 def test_a_revision_nobody_pulled_is_fetched(
@@ -407,7 +443,7 @@ def test_what_is_streamed_goes_on_where_it_broke(
     assert hub.lfs_bytes_sent < 2 * len(WEIGHTS) + len(WEIGHTS)
 
 
-def test_wrong_bytes_are_not_streamed_to_their_end(
+def test_s25_wrong_bytes_are_not_streamed_to_their_end(
     hub: TestHub, repo: HubRepo, mirror: Mirror
 ) -> None:
     hub.faults.add(Fault("flip", role="cdn", at=1_000, times=-1))

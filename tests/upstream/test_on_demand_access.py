@@ -32,7 +32,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_token_has_nothing_fetched_that_it_does_not_name(
+def test_s21_a_token_has_nothing_fetched_that_it_does_not_name(
     hub: TestHub, mirror: Mirror
 ) -> None:
     token = mirror.json("token", "add", "ours", "--repo", "acme/*")["token"]
@@ -50,7 +50,7 @@ def test_a_token_has_nothing_fetched_that_it_does_not_name(
         assert OWN not in str(got.headers)
 
 
-def test_what_the_mirrors_own_token_opens_is_not_fetched_for_everybody(
+def test_s21_what_the_mirrors_own_token_opens_is_not_fetched_for_everybody(
     hub: TestHub, mirror: Mirror
 ) -> None:
     with serving(mirror, auth="pass-through") as server:

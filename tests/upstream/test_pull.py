@@ -337,7 +337,7 @@ def test_another_repo_under_the_old_name_is_refused(
         "a/" * 3000 + "b",
     ],
 )
-def test_a_path_that_escapes_is_refused_and_nothing_is_recorded(
+def test_s1_a_path_that_escapes_is_refused_and_nothing_is_recorded(
     mirror: Mirror, tiny: HubRepo, path: str
 ) -> None:
     def add_hostile(rows: list[Json]) -> list[Json]:

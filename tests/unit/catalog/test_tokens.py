@@ -55,7 +55,7 @@ def test_a_token_is_valid_until_it_expires(catalog: Catalog) -> None:
     assert not row.is_valid_at(SOON)
 
 
-def test_the_catalog_has_no_token_in_it(catalog: Catalog, catalog_url: str) -> None:
+def test_s37_the_catalog_has_no_token_in_it(catalog: Catalog, catalog_url: str) -> None:
     """S37: who steals the catalog has no way in."""
     token = new_token()
     catalog.add_token("ci", digest_of(token), GRANT)

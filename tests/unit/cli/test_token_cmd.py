@@ -21,7 +21,7 @@ def test_a_token_is_printed_alone_on_stdout_and_kept_nowhere(cli: Cli) -> None:
     assert token not in cli.good("token", "list", "--json").out
 
 
-def test_a_fresh_store_has_no_token(cli: Cli, held: tuple[Cli, str, str]) -> None:
+def test_s35_a_fresh_store_has_no_token(cli: Cli, held: tuple[Cli, str, str]) -> None:
     """S35: nothing is shipped that opens anything."""
     assert cli.good("token", "list", "--json").out == ""
 

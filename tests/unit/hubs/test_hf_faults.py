@@ -245,7 +245,7 @@ class TestTrouble:
         ],
         ids=["html", "NaN", "deep", "no text", "empty"],
     )
-    def test_what_is_no_json_is_no_hub(self, answer: bytes, message: str) -> None:
+    def test_s24_what_is_no_json_is_no_hub(self, answer: bytes, message: str) -> None:
         with Scripted(lambda path, headers: answer) as server:
             with pytest.raises(HubAnswerError, match=message) as caught:
                 Asking(server.endpoint).resolve("org/x")
@@ -253,7 +253,7 @@ class TestTrouble:
             assert "address of a hub" in caught.value.hint
             assert len(server.asked) == 1
 
-    def test_gzip_is_understood_and_bombs_are_not(self) -> None:
+    def test_s23_gzip_is_understood_and_bombs_are_not(self) -> None:
         answers = [
             http_answer("200 OK", gzip.compress(body), "Content-Encoding: gzip")
             for body in (b"[]", b" " * 50_000_000)
@@ -266,11 +266,11 @@ class TestTrouble:
             with pytest.raises(HubAnswerError, match="more than 1000000 bytes"):
                 asking.tree("org/x", "0" * 40)
 
-    def test_a_bomb_is_unpacked_no_further_than_the_ceiling(self) -> None:
+    def test_s23_a_bomb_is_unpacked_no_further_than_the_ceiling(self) -> None:
         packed = bytearray(gzip.compress(b" " * 1_000_000))
         assert len(_decoded(packed, "gzip", 1000)) == 1001
 
-    def test_a_huge_answer_is_cut_off(self) -> None:
+    def test_s24_a_huge_answer_is_cut_off(self) -> None:
         answer = http_answer("200 OK", b" " * 10_000_000)
         with Scripted(lambda path, headers: answer) as server:
             options = HubOptions(answer_bytes_max=1000)

@@ -87,7 +87,7 @@ def test_s21_only_the_clients_own_token_goes_along(
     assert not any(OWN in str(one.headers) for one in hub.requests)
 
 
-def test_a_redirect_elsewhere_gets_no_token_and_opens_nothing(hub: TestHub) -> None:
+def test_s17_a_redirect_elsewhere_gets_no_token_and_opens_nothing(hub: TestHub) -> None:
     def yes(path: str, headers: dict[str, str]) -> bytes:
         return http_answer("200 OK", b"OK")
 

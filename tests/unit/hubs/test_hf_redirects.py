@@ -25,7 +25,9 @@ def transport(endpoint: str) -> HfTransport:
         *("08.8.8.8", "010.8.8.8"),
     ],
 )
-def test_a_hub_on_the_internet_does_not_send_us_into_our_own_network(host: str) -> None:
+def test_s12_a_hub_on_the_internet_does_not_send_us_into_our_own_network(
+    host: str,
+) -> None:
     with pytest.raises(HubAnswerError, match="must not be followed") as caught:
         transport(FAR)._target(f"{FAR}/api/models/a/b", f"http://{host}/api")
     assert caught.value.hint
@@ -52,18 +54,18 @@ def test_the_internet_is_open_to_all(location: str) -> None:
         *("http://[::1", "http://8.8.8.8:99999/", "data:,x"),
     ],
 )
-def test_only_http_is_followed(location: str) -> None:
+def test_s14_only_http_is_followed(location: str) -> None:
     with pytest.raises(HubAnswerError, match="must not be followed"):
         transport(FAR)._target(f"{FAR}/api", location)
 
 
-def test_https_is_not_left() -> None:
+def test_s19_https_is_not_left() -> None:
     far = FAR.replace("http", "https")
     with pytest.raises(HubAnswerError, match="must not be followed"):
         transport(far)._target(f"{far}/api", f"{FAR}/api")
 
 
-def test_another_origin_learns_no_more_than_who_we_are(
+def test_s17_another_origin_learns_no_more_than_who_we_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"

@@ -263,7 +263,7 @@ class TestTree:
             asking.tree("org/tiny", head(tiny))
         assert asking.requests == 1
 
-    def test_pages_without_end_are_refused(self, hub: TestHub) -> None:
+    def test_s24_pages_without_end_are_refused(self, hub: TestHub) -> None:
         repo = hub.create_repo("org/many")
         repo.commit({f"{n:03}.txt": b"" for n in range(25)})
         hub.page_size = 1
@@ -289,7 +289,7 @@ class TestTree:
             ([{"type": "file", "path": "x", "size": 1, "oid": "0" * 40}] * 2, "twice"),
         ],
     )
-    def test_names_that_could_escape_are_refused(
+    def test_s1_names_that_could_escape_are_refused(
         self,
         asking: Asking,
         tiny: HubRepo,

@@ -28,7 +28,7 @@ def _bad(good: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", _bad(HEX64))
-def test_what_is_not_64_hex_is_no_digest(text: str) -> None:
+def test_s5_what_is_not_64_hex_is_no_digest(text: str) -> None:
     with pytest.raises(InvalidDigestError) as caught:
         Digest(text)
     assert caught.value.exit_code == ExitCode.INTEGRITY

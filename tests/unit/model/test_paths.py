@@ -47,7 +47,7 @@ def test_the_corpus_is_large_enough_to_mean_something() -> None:
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=ascii)
-def test_a_hostile_name_is_refused_everywhere(path: str) -> None:
+def test_s1_a_hostile_name_is_refused_everywhere(path: str) -> None:
     for check in (check_path, check_export_path):
         with pytest.raises(HostilePathError) as caught:
             check(path)
@@ -97,7 +97,7 @@ def test_one_bad_character_anywhere_spoils_a_path(path: str, at: int, bad: str) 
     at=st.integers(0, 6),
     bad=st.sampled_from(["", ".", ".."]),
 )
-def test_one_bad_segment_anywhere_spoils_a_path(
+def test_s2_one_bad_segment_anywhere_spoils_a_path(
     parts: list[str], at: int, bad: str
 ) -> None:
     at %= len(parts) + 1

@@ -211,7 +211,7 @@ BOMB = "a: &a [x,x,x,x]\n" + "".join(
      "big: 99999999999999999999999999", 'half: "\\ud800"', "when: 2026-13-45", "- list",
      "x" * 70_000, "? [a, b]\n: 1", "n: .nan", "d: 2026-01-02", "\t", "a: b: c"],
 )  # fmt: skip
-def test_no_front_matter_breaks_the_answer(
+def test_s42_no_front_matter_breaks_the_answer(
     own_mirror: Mirror, front_matter: str
 ) -> None:
     readme = f"---\n{front_matter}\n---\n".encode()
@@ -417,7 +417,7 @@ def test_paths_info_of_nonsense(live: Live, body: bytes) -> None:
     assert live.ask(f"{BERT}/paths-info/main", "POST", JSON, body).status == 400
 
 
-def test_too_many_paths(live: Live) -> None:
+def test_s24_too_many_paths_are_refused(live: Live) -> None:
     target = f"{BERT}/paths-info/main"
     form = b"&".join([b"paths=x"] * 10_000)
     assert live.ask(target, "POST", FORM, form).status == 413

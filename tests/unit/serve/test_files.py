@@ -201,7 +201,7 @@ def test_a_recorded_file_that_is_not_held(live: Live) -> None:
 @pytest.mark.parametrize(
     "name", ["page.html", "image.svg", "script.js", "doc.pdf", "x.xml", "no-suffix"]
 )
-def test_nothing_served_runs_as_a_page(own_mirror: Mirror, name: str) -> None:
+def test_s40_nothing_served_runs_as_a_page(own_mirror: Mirror, name: str) -> None:
     own_mirror.publish("a/b", {name: File(b"<script>alert(1)</script>")})
     with serving(own_mirror) as live:
         headers = live.get(f"/a/b/resolve/main/{quote(name)}").headers
@@ -214,7 +214,7 @@ def test_nothing_served_runs_as_a_page(own_mirror: Mirror, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ['a"b.txt', "a;b.txt", "a'b.txt", "a%0d%0ab", "a,b"])
-def test_no_name_escapes_its_header(own_mirror: Mirror, name: str) -> None:
+def test_s10_no_name_escapes_its_header(own_mirror: Mirror, name: str) -> None:
     own_mirror.publish("a/b", {name: File(b"x")})
     with serving(own_mirror) as live:
         answer = live.get(f"/a/b/resolve/main/{quote(name)}")

@@ -99,7 +99,7 @@ class Opened:
         return getattr(self._inner, name)
 
 
-def test_no_path_leads_out(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s4_no_path_leads_out(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     """S4: each is an error, and no file was opened on the way."""
     opened = Opened(mirror.blobs)
     monkeypatch.setattr(mirror, "blobs", opened)
@@ -140,7 +140,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_hostile_host_changes_nothing(live: Live, host: bytes) -> None:
+def test_s28_a_hostile_host_changes_nothing(live: Live, host: bytes) -> None:
     """S28: routes come from the path, links from a checked host."""
     target = b"/api/models/acme/tiny-bert/tree/main?limit=1"
     request = b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
@@ -153,7 +153,7 @@ def test_a_hostile_host_changes_nothing(live: Live, host: bytes) -> None:
     assert host not in answer
 
 
-def test_forwarded_headers_are_nobodys_word(live: Live) -> None:
+def test_s25_forwarded_headers_are_nobodys_word(live: Live) -> None:
     """S25: one client cannot put a link into what others may get cached."""
     answer = live.get(
         "/api/models/acme/tiny-bert/tree/main?limit=1",
@@ -177,7 +177,7 @@ def test_base_url_is_what_links_say(mirror: Mirror) -> None:
         assert b"HF_ENDPOINT=https://mirror.example\n" in live.get("/").body
 
 
-def test_ten_thousand_ranges(live: Live) -> None:
+def test_s30_ten_thousand_ranges_cost_no_more_than_one(live: Live) -> None:
     """S30: one range is honoured, and the header is capped."""
     target = b"/acme/handmade/resolve/main/model.bin"
     started = time.monotonic()
@@ -207,7 +207,7 @@ NO_REQUESTS = [
 
 
 @pytest.mark.parametrize("number", range(len(NO_REQUESTS)))
-def test_a_request_that_is_none(live: Live, number: int) -> None:
+def test_s32_a_request_that_is_none_is_refused(live: Live, number: int) -> None:
     """S32: what two servers could read in two ways is read in none."""
     answer = talk(live, NO_REQUESTS[number])
     assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
@@ -216,7 +216,7 @@ def test_a_request_that_is_none(live: Live, number: int) -> None:
     assert answer.count(b"HTTP/1.") == 1
 
 
-def test_nothing_a_client_sends_starts_a_header_or_a_log_line(live: Live) -> None:
+def test_s10_nothing_a_client_sends_starts_a_header_or_a_log_line(live: Live) -> None:
     """S10."""
     for target in (
         b"/api/models/acme/tiny-bert/revision/x%0d%0aSet-Cookie:%20a=b",
@@ -269,7 +269,7 @@ def big(own_mirror: Mirror) -> Mirror:
 REQUEST = b"GET /a/b/resolve/main/big.bin HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def test_a_client_that_stops_reading_is_dropped(big: Mirror) -> None:
+def test_s31_a_client_that_stops_reading_is_dropped(big: Mirror) -> None:
     with (
         serving(big, stall_s=0.2) as live,
         socket.create_connection(live.address, timeout=WAIT_S) as connection,
@@ -282,7 +282,7 @@ def test_a_client_that_stops_reading_is_dropped(big: Mirror) -> None:
         assert live.get("/healthz").status == 200
 
 
-def test_stalled_clients_do_not_keep_others_waiting(big: Mirror) -> None:
+def test_s31_stalled_clients_do_not_keep_others_waiting(big: Mirror) -> None:
     with serving(big, threads=2, stall_s=60.0, drain_s=0.2) as live:
         stalled = [socket.create_connection(live.address) for _ in range(20)]
         try:
@@ -301,7 +301,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_clients_that_leave_cost_no_file_numbers(big: Mirror) -> None:
+def test_s31_clients_that_leave_cost_no_file_numbers(big: Mirror) -> None:
     with serving(big) as live:
         live.get("/healthz")
         before = open_files()
@@ -320,7 +320,7 @@ def test_clients_that_leave_cost_no_file_numbers(big: Mirror) -> None:
     [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
      b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"],
 )  # fmt: skip
-def test_a_client_that_sends_no_whole_request_is_dropped(
+def test_s31_a_client_that_sends_no_whole_request_is_dropped(
     own_mirror: Mirror, start: bytes
 ) -> None:
     """S31: also before the first request, and between two."""
@@ -333,7 +333,7 @@ def test_a_client_that_sends_no_whole_request_is_dropped(
             pass  # ends when the server closes; the timeout bounds it
 
 
-def test_a_body_that_does_not_come(mirror: Mirror) -> None:
+def test_s31_a_body_that_does_not_come_is_not_waited_for(mirror: Mirror) -> None:
     with serving(mirror, stall_s=0.2) as live:
         request = (
             b"POST /api/models/acme/tiny-bert/paths-info/main HTTP/1.1\r\nHost: x\r\n"

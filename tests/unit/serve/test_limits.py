@@ -35,7 +35,7 @@ def connect(live: Live) -> socket.socket:
 
 
 @pytest.mark.parametrize("limit", ["connections_max", "connections_per_client_max"])
-def test_one_connection_too_many_is_closed_at_once(mirror: Mirror, limit: str) -> None:
+def test_s31_one_connection_too_many_is_closed_at_once(mirror: Mirror, limit: str) -> None:
     """S31."""
     options: dict[str, Any] = {limit: 2}
     with serving(mirror, **options) as live:

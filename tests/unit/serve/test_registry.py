@@ -163,7 +163,7 @@ def test_a_repo_that_is_not_held(gguf: Live) -> None:
         assert (answer.status, answer.code) == (404, "RepoNotFound")
 
 
-def test_a_blob_is_given_through_its_own_repo_only(gguf: Live) -> None:
+def test_s27_a_blob_is_given_through_its_own_repo_only(gguf: Live) -> None:
     digest = Digest.of(Q8)
     assert gguf.get(f"{REPO}/blobs/{digest}").status == 200
     answer = gguf.get(f"/v2/acme/words/blobs/{digest}")
@@ -182,7 +182,7 @@ def test_a_blob_is_given_through_its_own_repo_only(gguf: Live) -> None:
         "sha256:" + "0" * 64 + "/x", "%2e%2e", "",
     ],
 )  # fmt: skip
-def test_only_a_digest_names_a_blob(gguf: Live, name: str) -> None:
+def test_s5_only_a_digest_names_a_blob(gguf: Live, name: str) -> None:
     """CVE-2024-37032: nothing else becomes a path."""
     assert gguf.get(f"{REPO}/blobs/{name}").status == 404
 
@@ -198,7 +198,7 @@ def test_what_is_no_route(gguf: Live, target: str) -> None:
     assert gguf.get(target).status == 404
 
 
-def test_nothing_is_written(gguf: Live) -> None:
+def test_s33_no_tag_is_written(gguf: Live) -> None:
     for method in ("PUT", "POST", "DELETE", "PATCH"):
         answer = gguf.ask(f"{REPO}/manifests/latest", method)
         assert answer.status == 403
@@ -232,7 +232,9 @@ def test_a_pull_ends_on_what_it_began_with(own_mirror: Mirror) -> None:
         assert again["layers"][0]["digest"] == str(Digest.of(tiny_llama(b"new")))
 
 
-def test_a_bad_file_is_offered_without_what_it_would_say(own_mirror: Mirror) -> None:
+def test_s45_a_bad_file_is_offered_without_what_it_would_say(
+    own_mirror: Mirror,
+) -> None:
     """S45: its beginning lies; it is a file like any other, and gets no template."""
     bad = b"GGUF\3\0\0\0" + b"\xff" * 5000
     own_mirror.publish("a/b", {"m-Q4_0.gguf": File(bad, lfs=True)}, upstream="local")

@@ -94,7 +94,7 @@ def test_several_files(own_mirror: Mirror, files: dict[str, File]) -> None:
         {"mmproj-model.gguf": lfs(tiny_llama())},
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_not_said(
+def test_s45_what_cannot_be_read_is_not_said(
     own_mirror: Mirror, files: dict[str, File]
 ) -> None:
     """S45: a bad file gives nothing, and breaks nothing."""
@@ -198,7 +198,7 @@ def test_a_damaged_blob_is_nothing_to_talk_about(own_mirror: Mirror) -> None:
         assert "safetensors" not in info(live)
 
 
-def test_nothing_outside_the_store_is_opened(tmp_path: Path) -> None:
+def test_s11_what_an_index_names_is_looked_up_and_never_opened(tmp_path: Path) -> None:
     """An index may name what it likes: names are looked up, never opened."""
     index = {"weight_map": {"a": "../../catalog.db", "b": "/etc/passwd"}}
     mirror = Mirror(tmp_path / "m")

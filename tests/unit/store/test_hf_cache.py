@@ -250,7 +250,7 @@ def test_a_clients_own_copy_of_a_file_becomes_a_link(
     assert (top / "README.md").read_bytes() == README
 
 
-def test_a_link_planted_in_a_snapshot_leads_nowhere(
+def test_s7_a_link_planted_in_a_snapshot_leads_nowhere(
     view: HfCacheView, tmp_path: Path, readme: HeldEntry, weights: HeldEntry
 ) -> None:
     top = view.checkout(snapshot([readme]))

@@ -122,7 +122,7 @@ class TestBrokenBodies:
         assert fetching.read(WEIGHTS) == WEIGHTS
         assert report.retries == 1
 
-    def test_a_body_without_end_is_cut(self, fetching: Fetching) -> None:
+    def test_s22_a_body_without_end_is_cut(self, fetching: Fetching) -> None:
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         answer = head + b"x" * 3_000_000
         with Scripted(lambda path, headers: answer) as server:
@@ -224,7 +224,7 @@ class TestWrongBytes:
             fetching.run([fetch_from(server.endpoint, page)])
         assert fetching.read(page) == page
 
-    def test_encoded_bytes_are_not_the_files_bytes(
+    def test_s23_encoded_bytes_are_not_the_files_bytes(
         self, hub: TestHub, item: Fetch, fetching: Fetching
     ) -> None:
         hub.faults.add(Fault("gzip", role="cdn"))
@@ -504,7 +504,7 @@ class TestRedirects:
         sent = [one.headers.get("Authorization") for one in hub.requests]
         assert sent == ["Bearer hf_secret", None, "Bearer hf_secret"]
 
-    def test_no_cookie_is_kept(self, fetching: Fetching) -> None:
+    def test_s17_no_cookie_is_kept(self, fetching: Fetching) -> None:
         data = b"0123456789"
         answers = [
             http_answer("503 Busy", b"", "Set-Cookie: id=1; Path=/"),

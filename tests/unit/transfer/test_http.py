@@ -91,7 +91,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestWhatGoesAlong:
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-    def test_credentials_go_to_the_configured_origin_and_ranges_everywhere(
+    def test_s17_credentials_go_to_the_configured_origin_and_ranges_everywhere(
         self, host: str
     ) -> None:
         with serving(answers(FILE)) as [cdn]:
@@ -108,7 +108,7 @@ class TestWhatGoesAlong:
             assert headers["range"] == RANGE["Range"]
             assert headers["accept-encoding"] == "identity"
 
-    def test_the_same_host_under_another_name_is_another_origin(self) -> None:
+    def test_s17_the_same_host_under_another_name_is_another_origin(self) -> None:
         resolver = ScriptedResolver(hub_test=[LOOPBACK], cdn_test=[LOOPBACK])
         with serving(answers(FILE)) as [server]:
             there = f"http://cdn.test:{port(server)}/f"
@@ -139,7 +139,7 @@ class TestWhatGoesAlong:
         assert hub.asked[0][1]["authorization"] == "Bearer hf_canary"
         assert "authorization" not in cdn.asked[0][1]
 
-    def test_a_redirect_cannot_make_us_log_in_somewhere(self) -> None:
+    def test_s17_a_redirect_cannot_make_us_log_in_somewhere(self) -> None:
         with serving(answers(FILE)) as [cdn]:
             there = cdn.endpoint.replace("http://", "http://me:secret@")
             with (
@@ -149,6 +149,21 @@ class TestWhatGoesAlong:
                 ask(f"{hub.endpoint}/f")
         assert "secret" not in str(caught.value)
         assert cdn.asked == []
+
+    @pytest.mark.parametrize("status", ["401 Unauthorized", "407 Proxy", "403 No"])
+    @pytest.mark.parametrize("scheme", ["Bearer", "Basic", "Negotiate"])
+    def test_s18_where_to_log_in_is_not_followed(
+        self, status: str, scheme: str
+    ) -> None:
+        """Registries' clients ask the realm for a token, and show it what they have."""
+        with serving(answers(FILE)) as [elsewhere]:
+            realm = f'{scheme} realm="{elsewhere.endpoint}/token",service="x"'
+            names = ("WWW-Authenticate", "Proxy-Authenticate", "Location", "Link")
+            refused = http_answer(status, b"", *(f"{one}: {realm}" for one in names))
+            with serving(answers(refused, FILE)) as [hub]:
+                assert ask(f"{hub.endpoint}/f") == b""
+        assert elsewhere.asked == []
+        assert len(hub.asked) == 1
 
     def test_the_last_address_can_be_asked_directly(self) -> None:
         async def story(url: str) -> None:
@@ -237,7 +252,9 @@ class TestAnUpstreamOnTheInternet:
             *("inner.office", "mapped.office"),
         ],
     )
-    def test_its_redirects_do_not_lead_near_us(self, far: Scripted, host: str) -> None:
+    def test_s12_its_redirects_do_not_lead_near_us(
+        self, far: Scripted, host: str
+    ) -> None:
         resolver = ScriptedResolver(
             localhost=[["127.0.0.1", "::1"]],
             inner_office=[["10.0.0.5"]],
@@ -252,7 +269,9 @@ class TestAnUpstreamOnTheInternet:
         assert host.strip("[]").partition("%")[0] in str(caught.value)
         assert caught.value.hint
 
-    def test_the_second_hop_is_looked_at_like_the_first(self, far: Scripted) -> None:
+    def test_s12_the_second_hop_is_looked_at_like_the_first(
+        self, far: Scripted
+    ) -> None:
         far._answer = answers(
             to("http://cdn.test/"), to("http://169.254.169.254/latest/meta-data/")
         )
@@ -260,7 +279,7 @@ class TestAnUpstreamOnTheInternet:
             ask(FAR)
         assert len(far.asked) == 2
 
-    def test_a_name_that_changes_after_the_check_is_not_connected_to(self) -> None:
+    def test_s13_a_name_that_changes_after_the_check_is_not_connected_to(self) -> None:
         """Rebinding: public when looked at, loopback when connected to."""
         with serving(answers(FILE)) as [neighbour]:
             resolver = ScriptedResolver(rebind_test=[["93.184.216.34"], LOOPBACK])
@@ -352,7 +371,7 @@ class TestRedirects:
             *("http://%31%32%37.0.0.1/", "http://h\\@evil/", "http://a b/"),
         ],
     )
-    def test_only_http_and_only_to_a_host(self, location: str) -> None:
+    def test_s14_only_http_and_only_to_a_host(self, location: str) -> None:
         with (
             serving(answers(to(location), FILE)) as [hub],
             pytest.raises(RedirectError, match="to nowhere"),
@@ -542,7 +561,7 @@ class TestTargets:
     """What needs certificates to be shown with servers."""
 
     @pytest.mark.parametrize("there", ["http://cdn.test/x", "HTTP://hub.test/x"])
-    def test_https_is_not_left(self, there: str) -> None:
+    def test_s19_https_is_not_left(self, there: str) -> None:
         with pytest.raises(RedirectError, match="from https to http"):
             _target(URL("https://hub.test/x"), there)
 

@@ -132,7 +132,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_is_refused_at_once(lie: str) -> None:
+def test_s45_a_lie_is_refused_at_once(lie: str) -> None:
     """S45: neither time nor memory is spent on what a length claims."""
     started = time.process_time()
     with pytest.raises(GgufError) as caught:

@@ -429,7 +429,7 @@ def test_an_author_without_an_account_is_left_out() -> None:
     assert commit.authors == ("me",)
 
 
-def test_deep_cards_do_not_exhaust_the_stack() -> None:
+def test_s24_deep_cards_do_not_exhaust_the_stack() -> None:
     card: object = []
     for _ in range(100_000):
         card = [card]

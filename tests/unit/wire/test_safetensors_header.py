@@ -43,7 +43,7 @@ def test_a_file_that_safetensors_wrote() -> None:
 @pytest.mark.parametrize(
     "length", [0, 1, HEADER_BYTES_MAX + 1, 100_000_001, 2**32, 2**63, 2**64 - 1]
 )
-def test_a_header_of_impossible_length_is_none(length: int) -> None:
+def test_s45_a_header_of_impossible_length_is_none(length: int) -> None:
     """S45: the length is asked of nobody's memory."""
     assert header_length(length.to_bytes(8, "little")) is None
 
