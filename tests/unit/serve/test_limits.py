@@ -35,8 +35,9 @@ def connect(live: Live) -> socket.socket:
 
 
 @pytest.mark.parametrize("limit", ["connections_max", "connections_per_client_max"])
-def test_s31_one_connection_too_many_is_closed_at_once(mirror: Mirror, limit: str) -> None:
-    """S31."""
+def test_s31_one_connection_too_many_is_closed_at_once(
+    mirror: Mirror, limit: str
+) -> None:
     options: dict[str, Any] = {limit: 2}
     with serving(mirror, **options) as live:
         with connect(live) as first, connect(live) as second:
@@ -134,7 +135,6 @@ def test_stalled_clients_hold_no_thread_and_no_file(
 def test_a_client_that_does_not_shake_hands_is_dropped(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S31."""
     monkeypatch.setattr(app, "HANDSHAKE_S", 0.2)
     cert, key = self_signed(tmp_path / "tls", ["127.0.0.1"])
     with (
