@@ -2,8 +2,9 @@
 
 import sys
 
-from benchmarks import catalog, pull, serve, store
+from benchmarks import catalog, misses, pull, serve, store
 from benchmarks.command import main
 
 if __name__ == "__main__":
-    sys.exit(main([pull.GROUP, store.GROUP, serve.GROUP, catalog.GROUP]))
+    groups = [pull.GROUP, store.GROUP, serve.GROUP, misses.GROUP, catalog.GROUP]
+    sys.exit(main(groups))

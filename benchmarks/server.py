@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +73,10 @@ def _cpu_seconds(pid: int) -> float:
 
 
 @contextmanager
-def serving(root: Path, *options: str) -> Iterator[Server]:
-    """`hubsync serve` of the store *root* meanwhile."""
+def serving(root: Path, *options: str, **settings: str) -> Iterator[Server]:
+    """`hubsync serve` of the store *root* meanwhile; *settings* of the environment."""
     command = hubsync("serve", "--port", "0", "--json", "--root", str(root), *options)
-    with _running(command) as server:
+    with _running(command, settings) as server:
         yield server
 
 
@@ -89,10 +89,12 @@ def serving_tls(root: Path, certificate: Path, key: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _running(command: Sequence[str]) -> Iterator[Server]:
+def _running(
+    command: Sequence[str], settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     process = subprocess.Popen(
         on_core(command),
-        env=clean_environment({}),
+        env=clean_environment(settings or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

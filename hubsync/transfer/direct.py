@@ -39,11 +39,13 @@ class Direct(Taken, asyncio.BufferedProtocol):
             buffer: where to, at first; it is full when a byte is left, which is for
                 what may come behind the body.  Over TLS it must take at least
                 `TLS_BUFFER_BYTES`.
-            consume: what to do with a buffer that is full, or with the last.
+            consume: what to do with the first bytes, a buffer that is full, or the
+                last.
         """
         super().__init__(response, left_bytes)
         self._buffer, self._have = buffer, 0
         self._consume = consume
+        self._is_flowing = False  # the first bytes, somebody may wait for
 
     async def wait(self) -> memoryview | None:
         """What was not consumed, or None: all has come and was consumed.
@@ -100,7 +102,8 @@ class Direct(Taken, asyncio.BufferedProtocol):
             self._give_back(is_good=not is_too_much)
             self.flush()
             self._wake()
-        elif self._have == len(self._buffer) - 1:
+        elif not self._is_flowing or self._have == len(self._buffer) - 1:
+            self._is_flowing = True
             self.flush()
 
     def eof_received(self) -> None:

@@ -19,6 +19,7 @@ class GatheredBody:
     ) -> None:
         self._run, self._reply, self._landing = run, reply, landing
         self._inline = inline
+        self._enough = 1  # the first bytes, somebody may wait for
         self._blocks: list[bytes] = []
         self._gathered = 0
         self._writing: asyncio.Task[None] | None = None
@@ -33,8 +34,9 @@ class GatheredBody:
                 watch.saw(len(block), await self._run.limiter.take(len(block)))
                 self._blocks.append(block)
                 self._gathered += len(block)
-                if self._gathered >= options.block_bytes:
+                if self._gathered >= self._enough and not self._inline:
                     await self._flush()
+                    self._enough = options.block_bytes
         finally:
             await self._written()
             if self._blocks and not self._landing.has_failed:

@@ -12,12 +12,17 @@ from benchmarks.commands import find
 ASKED = {
     "pull": ["aria2c -x16 -s16", "aria2c --checksum", "hf download"],
     "serve": ["nginx", "idle", "nginx, the same answers kept"],
+    "misses": ["the upstream itself"],
     "catalog": [],
     "store": ["tar -x, and one sync at the end", "a bare loop"],
 }
 
 
-NEEDED = {"pull": ("aria2c", "nginx", "openssl"), "serve": ("nginx", "openssl")}
+NEEDED = {
+    "pull": ("aria2c", "nginx", "openssl"),
+    "serve": ("nginx", "openssl"),
+    "misses": ("nginx", "openssl"),
+}
 
 
 @pytest.mark.parametrize("which", ASKED)
