@@ -173,6 +173,7 @@ class Api:
             weights = (await self._weights(found)).token
         said = (row.card_json, row.hub_id, row.recorded_at, weights)
         key = (*snapshot_key(row, found.snapshot), *said, blobs)
+        is_kept = not expand and self._library.knows_card(row, found.snapshot)
 
         def build() -> tuple[bytes, None]:
             info = info_of(
@@ -180,7 +181,7 @@ class Api:
             )
             return orjson.dumps(info), None
 
-        body, _ = await self._kept(found, None if expand else key, build)
+        body, _ = await self._kept(found, key if is_kept else None, build)
         return json_response(body, found.commit_header)
 
     async def _weights(self, found: Found) -> Said:

@@ -71,6 +71,9 @@ def hub_card(card: Mapping[str, object]) -> Mapping[str, object]:
     return {k: value for k, value in card.items() if "xet" not in k.lower()}
 
 
+READ = frozenset({"README.md", "config.json"})
+
+
 def card_of(
     repo_type: RepoType, entries: Sequence[HeldEntry], blobs: BlobStore
 ) -> Mapping[str, object]:

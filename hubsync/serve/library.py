@@ -13,7 +13,7 @@ from hubsync.model.revision import may_be_short_commit
 from hubsync.model.snapshot import HeldEntry, TreeEntry
 from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
-from hubsync.serve.cards import card_of, hub_card
+from hubsync.serve.cards import READ, card_of, hub_card
 from hubsync.serve.lru import Lru
 from hubsync.serve.recall import NAME_CHARS_MAX, Recall
 from hubsync.serve.tree import Tree
@@ -23,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Page = tuple[bytes, str | None]  # JSON, and the cursor that leads on from it
 
-Card = tuple[Mapping[str, object], int]  # and about how many bytes of JSON it was
+Card = tuple[Mapping[str, object], int, bool]  # its bytes as JSON, is that all of it
 
 TREE_FILES_MAX = 200_000  # in all trees that are kept parsed (~100 MB)
 CARDS_BYTES_MAX = 8 * MIB  # as JSON; parsed it is five times as much
@@ -197,17 +197,24 @@ class Library:
     def card(self, row: RepoRow, snapshot: SnapshotRow) -> Mapping[str, object]:
         """What is said of the repo: by its hub, or by the README of *snapshot*."""
         key = (row.card_json, *snapshot_key(row, snapshot))
-        found = self._cards.get(key)
-        if found is None:
-            size, kind = len(row.card_json), row.repo.repo_type
+        card, _, is_all = self._cards.get(key) or ({}, 0, False)
+        if not is_all:
+            size, kind = len(row.card_json) + CARD_OVERHEAD, row.repo.repo_type
             if row.card:
-                found = hub_card(row.card), size + CARD_OVERHEAD
+                card, is_all = hub_card(row.card), True
             else:
                 entries = self.catalog.entries(snapshot)
                 card = card_of(kind, entries, self.blobs)
-                found = card, size + FRONT_MATTER_BYTES + CARD_OVERHEAD
-            self._cards.put(key, found)
-        return found[0]
+                size += FRONT_MATTER_BYTES
+                # What is not held yet may be when this is asked again.
+                is_all = all(one.held for one in entries if one.entry.path in READ)
+            self._cards.replace(key, (card, size, is_all))
+        return card
+
+    def knows_card(self, row: RepoRow, snapshot: SnapshotRow) -> bool:
+        """Whether `card` has said all that it ever will of this commit."""
+        found = self._cards.get((row.card_json, *snapshot_key(row, snapshot)))
+        return found is not None and found[2]
 
     def known_weights(self, row: RepoRow, snapshot: SnapshotRow) -> Said | None:
         """As `weights_of`, if it is known already: reads nothing."""

@@ -215,3 +215,16 @@ def test_heads_are_what_each_repo_says_by_itself(own_mirror: Mirror, seed: int) 
                 row.id: (row, head) for row, head in expected
             }
             assert len(heads) == len(expected)
+
+
+def test_a_card_is_read_when_its_file_has_come(own_mirror: Mirror) -> None:
+    readme = b"---\nlicense: mit\n---\n"
+    own_mirror.publish("acme/one", {"README.md": File(readme, held=False)})
+    with serving(own_mirror) as live:
+        assert "cardData" not in live.get("/api/models/acme/one").json()
+        own_mirror.publish("acme/two", {"README.md": File(readme)}, commit="two")
+        assert live.get("/api/models/acme/one").json()["cardData"]["license"] == "mit"
+        (listed,) = live.get(
+            "/api/models?filter=license:mit&author=acme&limit=1"
+        ).json()
+        assert "license:mit" in listed["tags"]
