@@ -1,6 +1,5 @@
 """``hubsync pull``."""
 
-import asyncio
 import contextlib
 import dataclasses
 import os
@@ -22,6 +21,7 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.output import say
 from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.cli.pull_report import as_json, print_pull
+from hubsync.cli.running import run_to_end
 from hubsync.model.errors import ExitCode, HubsyncError, OfflineError
 from hubsync.sync.planner import Selection
 from hubsync.sync.request import PullRequest, PullResult
@@ -190,9 +190,9 @@ def _say_error(request: PullRequest, error: HubsyncError) -> None:
 def _pull(app: App, request: PullRequest, progress: AnyProgress) -> PullResult:
     try:
         if request.dry_run:
-            return asyncio.run(app.puller(progress).pull(request))
+            return run_to_end(app.puller(progress).pull(request))
         with app.root.lock_reading(LOCK_WAIT_S):
-            return asyncio.run(app.puller(progress).pull(request))
+            return run_to_end(app.puller(progress).pull(request))
     except OfflineError as error:
         if name := _offline_variable():
             error.hint = f"{error.hint or ''} {name} is set, which means --offline."

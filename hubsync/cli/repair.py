@@ -1,11 +1,11 @@
 """Pulling damaged files again, for ``hubsync verify --repair``."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.cli.output import say
 from hubsync.cli.progress import AnyProgress
+from hubsync.cli.running import run_to_end
 from hubsync.model.errors import HubsyncError
 from hubsync.retention.verify import Damage
 from hubsync.sync.planner import Selection
@@ -43,7 +43,7 @@ def _pull_again(
         row.repo, snapshot.commit.oid, Selection(path=path), offline=False
     )
     try:
-        asyncio.run(app.puller(progress).pull(request))
+        run_to_end(app.puller(progress).pull(request))
     except HubsyncError as error:
         say(f"hubsync: cannot repair {path} of {row.repo}: {error}")
     finally:
