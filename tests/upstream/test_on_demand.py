@@ -353,12 +353,7 @@ def test_with_the_upstream_gone_what_is_held_is_served(
         assert server.get("/api/models/acme/other").status == 503
 
 
-@pytest.mark.parametrize(
-    ("policy", "mirror"),
-    # Streaming is each process's own, and so is its patience with the upstream.
-    [("on_demand", 1), ("on_demand", 3), ("streamed", 1)],
-    indirect=["mirror"],
-)
+@pytest.mark.parametrize("policy", ["on_demand", "streamed"])
 def test_an_upstream_that_fails_is_left_alone_for_a_while(
     hub: TestHub, repo: HubRepo, mirror: Mirror, policy: str
 ) -> None:
