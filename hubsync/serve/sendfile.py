@@ -133,13 +133,14 @@ class Mover:
         out = os.dup(socket_number)
         try:
             while offset < part.stop:
-                if full:
+                was_full = full
+                if was_full:
                     await self._writable(out)
                 if transport.is_closing():
                     raise ConnectionResetError("the client has left")
-                before = offset
-                offset, full = self._at_once(out, file, offset, part.stop)
-                if offset == before:
+                if was_full:
+                    offset, full = self._at_once(out, file, offset, part.stop)
+                else:
                     end = min(part.stop, offset + self._options.burst_bytes)
                     offset, full = await self._in_thread(out, file, offset, end)
         finally:
