@@ -5,8 +5,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,25 +75,9 @@ def _cpu_seconds(pid: int) -> float:
 def serving(root: Path, *options: str, **settings: str) -> Iterator[Server]:
     """`hubsync serve` of the store *root* meanwhile; *settings* of the environment."""
     command = hubsync("serve", "--port", "0", "--json", "--root", str(root), *options)
-    with _running(command, settings) as server:
-        yield server
-
-
-@contextmanager
-def serving_tls(root: Path, certificate: Path, key: Path) -> Iterator[Server]:
-    """The same behind TLS."""
-    command = [sys.executable, "-m", "benchmarks.tls_server"]
-    with _running([*command, str(root), str(certificate), str(key)]) as server:
-        yield server
-
-
-@contextmanager
-def _running(
-    command: Sequence[str], settings: Mapping[str, str] | None = None
-) -> Iterator[Server]:
     process = subprocess.Popen(
         on_core(command),
-        env=clean_environment(settings or {}),
+        env=clean_environment(settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -109,3 +92,11 @@ def _running(
         process.terminate()
         process.wait(STOP_TIMEOUT_S)
         process.stdout.close()
+
+
+@contextmanager
+def serving_tls(root: Path, certificate: Path, key: Path) -> Iterator[Server]:
+    """The same behind TLS."""
+    given = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    with serving(root, *given) as server:
+        yield server

@@ -14,7 +14,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from hubsync.serve.options import ServeOptions
-from hubsync.serve.trust import is_trusted, parse_networks
+from hubsync.serve.trust import address_of, is_trusted, parse_networks
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -98,11 +98,9 @@ def _address(text: str) -> Address | None:
     if found := _WITH_PORT.fullmatch(text):
         text = found[1] or found[2]
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        return address_of(text)
     except ValueError:
         return None
-    # An IPv4 client of an IPv6 socket.
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _last(header: str | None) -> str:

@@ -16,7 +16,7 @@ from hubsync.model.repo import RepoType
 from hubsync.model.snapshot import HeldEntry
 from hubsync.serve.contents import Contents
 from hubsync.serve.errors import Problem, bad_request, not_held
-from hubsync.serve.files import choose_part, file_headers
+from hubsync.serve.files import choose as choose_answer
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library, snapshot_key
 from hubsync.serve.lru import Lru
@@ -35,7 +35,6 @@ from hubsync.wire.ollama import (
     emit_file,
     make_offer,
 )
-from hubsync.wire.ranges import matches_any
 
 # Strictly: a digest that is a path has led out of a store before (CVE-2024-37032).
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -249,11 +248,9 @@ def _gguf_files(entries: Sequence[HeldEntry]) -> Iterator[GgufFile]:
 def _send(
     request: web.Request, blob: bytes, digest: Digest, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    common = {**file_headers("blob"), **headers, "ETag": f'"{digest.hex}"'}
-    if matches_any(request.headers.get("If-None-Match"), digest.hex):
-        return web.Response(status=304, headers=common)
-    status, part = choose_part(request, len(blob), digest.hex, common)
-    if part is None:
-        return web.Response(status=status, headers=common)
+    chosen = choose_answer(request, "blob", len(blob), digest.hex, headers)
+    if isinstance(chosen, web.Response):
+        return chosen
+    status, part, common = chosen
     shown = blob[part.start : part.stop]
     return web.Response(status=status, body=shown, headers=common)

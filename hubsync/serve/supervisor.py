@@ -65,7 +65,7 @@ class Orders:
 
     def failed(self, error: HubsyncError) -> None:
         """Tell the parent why we end."""
-        self.link.send(("failed", _plain(error)))
+        self.link.send(("failed", error))
 
     def stop_with_parent(self, stop: asyncio.Event) -> None:
         """Set *stop* when the parent is gone: nobody else would end us."""
@@ -293,10 +293,3 @@ async def _unless(stop: asyncio.Event, wait_s: float) -> None:
             await stop.wait()
     except TimeoutError:
         return
-
-
-def _plain(error: HubsyncError) -> HubsyncError:
-    """*error* without its fields, which need not be picklable."""
-    plain = HubsyncError(str(error), hint=error.hint)
-    plain.exit_code = error.exit_code
-    return plain

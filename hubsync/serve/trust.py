@@ -58,7 +58,16 @@ def peer_of(request: web.Request) -> IPv4Address | IPv6Address | None:
         raise ConnectionResetError("the client has left")
     if not isinstance(name, tuple):
         return None
-    address = ip_address(name[0].partition("%")[0])
+    return address_of(name[0])
+
+
+def address_of(text: str) -> IPv4Address | IPv6Address:
+    """*text* as an address: of an IPv4 client of an IPv6 socket, the IPv4 one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    address = ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

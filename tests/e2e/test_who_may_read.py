@@ -12,14 +12,17 @@ from tests.testhub import TestHub
 
 pytestmark = pytest.mark.clients
 
-ERRORS = """
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+SAID = """
 def said(call):
     try:
         call()
     except Exception as error:
         return type(error).__name__
     return "fine"
+"""
+ERRORS = f"""
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+{SAID}
 api = HfApi()
 answer = []
 for repo in sys.argv[1:]:
@@ -126,14 +129,9 @@ def test_wget_and_curl_show_a_token(closed: Closed, tmp_path: Path) -> None:
     assert found
 
 
-GATED = """
+GATED = f"""
 from huggingface_hub import HfApi, hf_hub_download
-def said(call):
-    try:
-        call()
-    except Exception as error:
-        return type(error).__name__
-    return "fine"
+{SAID}
 answer = [
     [said(lambda: hf_hub_download(repo, "config.json")),
      said(lambda: HfApi().model_info(repo))]

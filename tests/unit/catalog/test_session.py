@@ -309,9 +309,8 @@ def test_the_version_of_the_data_changes_with_each_commit(path: Path) -> None:
         assert writer.data_version() != own
 
 
-def test_the_version_of_a_file_that_was_opened_as_unchangeable(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def unchangeable(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a read-only mount: SQLite itself would never look again."""
     monkeypatch.setattr(
         sqlite,
@@ -320,6 +319,10 @@ def test_the_version_of_a_file_that_was_opened_as_unchangeable(
             one, "mode=ro&immutable=1", sqlite.FrozenConnection
         ),
     )
+
+
+@pytest.mark.usefixtures("unchangeable")
+def test_the_version_of_a_file_that_was_opened_as_unchangeable(path: Path) -> None:
     with Catalog.open(sqlite_url(path), read_only=True) as reader:
         before = reader.data_version()
         assert reader.data_version() == before
@@ -328,17 +331,9 @@ def test_the_version_of_a_file_that_was_opened_as_unchangeable(
         assert reader.data_version() != before
 
 
-def test_the_version_of_a_file_that_was_gone_for_a_while(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("unchangeable")
+def test_the_version_of_a_file_that_was_gone_for_a_while(path: Path) -> None:
     """A mount that came back is the same file, and is opened again."""
-    monkeypatch.setattr(
-        sqlite,
-        "_connect_read_only",
-        lambda one: sqlite._open_uri(
-            one, "mode=ro&immutable=1", sqlite.FrozenConnection
-        ),
-    )
     with Catalog.open(sqlite_url(path), read_only=True) as reader:
         before = reader.data_version()
         aside = path.rename(path.with_name("aside"))
