@@ -14,6 +14,7 @@ from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import repo_aliases, repos
 from hubsync.model.globs import matches
 from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.revision import DEFAULT_BRANCH, RefName
 
 _COLUMNS = (
     "r.id, r.upstream, r.repo_type, r.name, r.hub_id, r.card, r.recorded_at, "
@@ -27,6 +28,11 @@ _BY_NAME = (
     "JOIN repos r ON r.id = a.repo_id WHERE a.name_folded = ? AND r.repo_type = ?"
 )
 _LIST = f"SELECT {_COLUMNS} FROM repos r ORDER BY r.upstream, r.repo_type, r.name"  # noqa: S608 - constants
+_DEFAULT = RefName.branch(DEFAULT_BRANCH)
+_OF_ALL_COMMITS = (
+    *("private", "gated", "disabled", "downloads", "downloadsAllTime", "likes"),
+    *("trendingScore", "usedStorage"),
+)
 _ALIASES = "SELECT name FROM repo_aliases WHERE repo_id = ? ORDER BY name"
 
 
@@ -133,8 +139,9 @@ def record_repo(connection: Connection, record: Publication, now: datetime) -> i
         if hub_id and hub_id != row["hub_id"]:
             _release_hub_id(connection, repo, hub_id)
             values["hub_id"] = hub_id
-        if info and info.card and dict(info.card) != row["card"]:
-            values["card"] = dict(info.card)
+        card = _card(row["card"], record)
+        if card != row["card"]:
+            values["card"] = card
         if row["name"] != repo.name:
             values |= {"name": repo.name, "name_folded": repo.name.casefold()}
             _add_alias(connection, repo_id, row["name"], now)
@@ -154,6 +161,18 @@ def record_repo(connection: Connection, record: Publication, now: datetime) -> i
         )
     )
     return repo_id
+
+
+def _card(known: dict[str, object], record: Publication) -> dict[str, object]:
+    """What is said of the repo from now on.
+
+    The hub says it of one commit.  What is shown is the default branch's; of
+    another one counts what is true of the whole repo, who may read it above all.
+    """
+    said = dict(record.info.card) if record.info else {}
+    if not said or (known and _DEFAULT not in record.refs):
+        return known | {key: said[key] for key in _OF_ALL_COMMITS if key in said}
+    return said
 
 
 def touch(connection: Connection, repo_id: int, now: datetime) -> None:

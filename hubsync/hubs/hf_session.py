@@ -59,7 +59,7 @@ class HfSession:
         host = self._transport.host
         failures = windows = 0
         while True:
-            wait = None
+            wait, answered = None, False
             try:
                 raw = await detached(partial(self._transport.get, url))
             except NoAnswerError as error:
@@ -72,12 +72,13 @@ class HfSession:
                     continue
                 if raw.status < _SERVER_ERROR:
                     return self._understand(raw, repo, revision)
-                why = f"{host} answered {raw.status}"
+                why, answered = f"{host} answered {raw.status}", True
             failures += 1
             if failures > self._options.retries_max:
                 raise UnavailableError(
                     f"{why} (asked {failures} times)",
                     hint=f"Check the network and {self._endpoint}. {_OFFLINE}",
+                    answered=answered,
                 )
             await self._pause(why, wait, failures)
 

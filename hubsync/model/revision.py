@@ -10,6 +10,7 @@ _SHORT = re.compile(r"[0-9a-f]{7,39}")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)")
 REVISION_CHARS_MAX = 255
 DEFAULT_BRANCH = "main"
+HEAD = "HEAD"  # git's word for the default branch
 
 
 class InvalidRevisionError(UsageError):

@@ -115,6 +115,8 @@ class UnavailableError(HubError):
     """No answer, 5xx or 429 after all retries.
 
     *retry_after_s*: the hub has said how long it wants to be left alone.
+    *answered*: it is there, and failed at what it was asked; it may not at other
+    things.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -126,9 +128,10 @@ class UnavailableError(HubError):
         *,
         hint: str | None = None,
         retry_after_s: float | None = None,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.answered = retry_after_s, answered
 
 
 class HubAnswerError(HubError):

@@ -7,11 +7,12 @@ from aiohttp import web
 
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
-from hubsync.model.revision import DEFAULT_BRANCH
+from hubsync.model.revision import DEFAULT_BRANCH, HEAD
 from hubsync.serve.access import METADATA, Access
 from hubsync.serve.contents import Contents
-from hubsync.serve.errors import no_entry, no_revision, no_route
-from hubsync.serve.found import Found, elsewhere
+from hubsync.serve.errors import Problem, no_entry, no_revision, no_route
+from hubsync.serve.found import Found, elsewhere, pinned_path
+from hubsync.serve.history import history_of
 from hubsync.serve.info import FROM_WEIGHTS, info_of, list_of
 from hubsync.serve.library import Library, Page, snapshot_key
 from hubsync.serve.listing import Query, check_expand
@@ -116,13 +117,27 @@ class Api:
         return await library.ask(library.repo, repo_type, name)
 
     async def _snapshot(self, route: Route, row: RepoRow) -> SnapshotRow:
-        library = self._library
-        snapshot = await library.find_snapshot(row, route.revision)
-        if snapshot is None and self._missing and self._missing.can_fetch(row):
-            await self._missing.learn(row, route)
+        library, missing = self._library, self._missing
+        if missing is None or not missing.can_fetch(row):
             snapshot = await library.find_snapshot(row, route.revision)
-        elif self._missing:
-            self._missing.used(row, route.revision)
+            if snapshot is None:
+                raise no_revision(route.revision or DEFAULT_BRANCH)
+            return snapshot
+        # Who is met by a tag first has a default branch besides: another commit.
+        revision = DEFAULT_BRANCH if route.revision in (None, HEAD) else route.revision
+        snapshot = await library.find_snapshot(row, revision)
+        if snapshot is not None:
+            missing.used(row, revision)
+            return snapshot
+        try:
+            await missing.learn(row, route)
+        except Problem:
+            # As without an upstream: something else may have to do for it.
+            snapshot = await library.find_snapshot(row, route.revision)
+            if snapshot is None:
+                raise
+            return snapshot
+        snapshot = await library.find_snapshot(row, revision)
         if snapshot is None:
             raise no_revision(route.revision or DEFAULT_BRANCH)
         return snapshot
@@ -227,8 +242,14 @@ class Api:
         body, following = await self._kept(found, key if keep else None, build)
         headers = found.commit_header
         if following is not None:
-            headers |= next_link(request, self._options, {"cursor": following})
+            headers |= self._next(request, found, {"cursor": following})
         return json_response(body, headers)
+
+    def _next(
+        self, request: web.Request, found: Found, change: Mapping[str, str]
+    ) -> dict[str, str]:
+        """The link to the next page, of the same commit: a branch may move."""
+        return next_link(request, self._options, change, pinned_path(found))
 
     def _tree_of(self, found: Found) -> Tree:
         return self._library.tree(found.row, found.snapshot, self._xet.concerns)
@@ -256,14 +277,18 @@ class Api:
         params = params_of(request)
         limit = number(params, "limit", minimum=1) or COMMITS_A_PAGE
         limit, page = min(limit, COMMITS_A_PAGE_MAX), number(params, "p") or 0
-        recorded = await self._library.ask(self._library.catalog.snapshots, found.row)
-        # Recorded versions up to the one asked for: what came after it in our
-        # order of recording is not its history.
-        history = [one for one in recorded if one.seq <= found.snapshot.seq]
+        history = await self._library.ask(self._history, found)
         start = page * limit
         rows = [emit_commit(one.commit) for one in history[start : start + limit]]
         headers = {**found.commit_header, "X-Total-Count": str(len(history))}
         if start + limit < len(history):
             following = {"p": str(page + 1), "limit": str(limit)}
-            headers |= next_link(request, self._options, following)
+            headers |= self._next(request, found, following)
         return json_response(rows, headers)
+
+    def _history(self, found: Found) -> list[SnapshotRow]:
+        """The commit, then what the branch that it is of has been before it."""
+        catalog = self._library.catalog
+        recorded = {one.commit.oid: one for one in catalog.snapshots(found.row)}
+        oids = history_of(catalog.ref_log(found.row), found.commit)
+        return [recorded[oid] for oid in oids if oid in recorded]

@@ -80,9 +80,9 @@ class Following:
         except TimeoutError:
             # The question goes on, and its answer is there for the next one.
             slow = UnavailableError("it has not answered yet", retry_after_s=1.0)
-            raise problem_of_learning(slow, route) from None
+            raise problem_of_learning(slow, route, row) from None
         except HubsyncError as error:
-            raise problem_of_learning(error, route) from error
+            raise problem_of_learning(error, route, row) from error
 
     def used(self, row: RepoRow, revision: str | None) -> None:
         """As `Missing.used`."""
@@ -192,12 +192,20 @@ class Following:
 
 
 async def _wait_a_little(incoming: Coming, reader: Reader, part: ByteRange) -> None:
+    """Until *part* begins to come, or clients lose their patience.
+
+    Raises:
+        UnavailableError: by then nothing at all has come.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_WITHIN_S):
             if part.stop == incoming.size_bytes:
                 await reader.reach(part.start)
             else:
                 await incoming.stored()
+    if not (incoming.shown_bytes or incoming.is_over):
+        # The fetch goes on, and what comes of it is there for the next one.
+        raise UnavailableError("no byte of it has come yet", retry_after_s=1.0)
 
 
 def _cut_off(request: web.Request, path: str, error: Exception) -> ConnectionError:

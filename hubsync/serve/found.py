@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -40,3 +41,10 @@ def elsewhere(request: web.Request, route: Route, row: RepoRow) -> web.Response:
     if query and query.isascii():
         location += f"?{query}"
     return web.Response(status=307, headers={"Location": location})
+
+
+def pinned_path(found: Found) -> str:
+    """The path of an API route about *found*, with its commit for the revision."""
+    route, repo = found.route, found.row.repo
+    path = f"/api/{repo.repo_type.plural}/{repo.name}/{route.verb}/{found.commit}"
+    return f"{path}/{quote(route.path)}" if route.path else path

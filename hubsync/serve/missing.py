@@ -7,6 +7,7 @@ from aiohttp import web
 
 from hubsync.catalog.rows import RepoRow
 from hubsync.model.errors import ExitCode, HubsyncError, IntegrityError
+from hubsync.model.revision import DEFAULT_BRANCH
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
@@ -53,13 +54,19 @@ class Missing(Protocol):
         """
 
 
-def problem_of_learning(error: HubsyncError, route: Route) -> Problem:
-    """What to answer when the upstream did not tell us of a repo."""
+def problem_of_learning(
+    error: HubsyncError, route: Route, row: RepoRow | None
+) -> Problem:
+    """What to answer when the upstream did not tell us of a repo, or a revision.
+
+    *row*: the repo, which is here also when the upstream has it no more.
+    """
     if isinstance(error, RevisionNotFoundError) or error.exit_code is ExitCode.USAGE:
-        return no_revision(route.revision or "main")
-    if isinstance(error, RepoNotFoundError):
-        return no_repo(route.repo_type, route.name)
-    return _problem(error) or no_repo(route.repo_type, route.name)
+        return no_revision(route.revision or DEFAULT_BRANCH)
+    problem = None if isinstance(error, RepoNotFoundError) else _problem(error)
+    if problem is None and row is not None:
+        return no_revision(route.revision or DEFAULT_BRANCH)
+    return problem or no_repo(route.repo_type, route.name)
 
 
 def problem_of_fetching(error: HubsyncError, found: Found, path: str) -> Problem:

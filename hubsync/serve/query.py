@@ -119,13 +119,20 @@ def own_url(request: web.Request, options: ServeOptions) -> str:
 
 
 def next_link(
-    request: web.Request, options: ServeOptions, change: Mapping[str, str]
+    request: web.Request,
+    options: ServeOptions,
+    change: Mapping[str, str],
+    path: str | None = None,
 ) -> dict[str, str]:
-    """The header that leads to the next page: absolute, or some do not follow it."""
+    """The header that leads to the next page: absolute, or some do not follow it.
+
+    *path*: where that is; None: where this one was.
+    """
     query = request.raw_path.partition("?")[2].encode(errors="replace")
     kept = [pair for pair in _fields(query) if pair[0] not in change]
     more = urlencode([*kept, *change.items()])
-    url = f"{own_url(request, options)}{raw_path_of(request.raw_path)}?{more}"
+    path = path or raw_path_of(request.raw_path)
+    url = f"{own_url(request, options)}{path}?{more}"
     return {"Link": f'<{url}>; rel="next"'}
 
 

@@ -1,6 +1,7 @@
 """Listings of one snapshot: tree, paths-info, treesize."""
 
 import base64
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -82,8 +83,10 @@ class Tree:
         if asked.cursor is not None:
             name, size = _read_cursor(asked.cursor)
             limit = limit or size
-            paths = [row["path"] for row in rows]
-            start = paths.index(name) + 1 if name in paths else len(rows)
+            # By order: of another commit, the tree may not have that name.
+            start = bisect_right(
+                rows, self._order(name), key=lambda row: self._order(str(row["path"]))
+            )
         if limit is None or start + limit >= len(rows):
             return rows[start:], None
         found = rows[start : start + limit]
@@ -116,7 +119,7 @@ class Tree:
     def _order(self, path: str) -> list[tuple[bool, str]]:
         """Depth first; in one level folders before files, each by name."""
         parts = path.split("/")
-        leaf_is_file = path in self._files
+        leaf_is_file = path not in self._folders
         keys = [(False, part) for part in parts[:-1]]
         return [*keys, (leaf_is_file, parts[-1])]
 

@@ -6,15 +6,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TypeVar
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.model.globs import matches
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.model.revision import DEFAULT_BRANCH, canonical, may_be_short_commit
+from hubsync.model.revision import DEFAULT_BRANCH, HEAD, canonical, may_be_short_commit
 from hubsync.model.snapshot import TreeEntry
 from hubsync.model.spans import Span
 from hubsync.ports.blobs import BlobStore, HeldBlob, Ingest
@@ -26,6 +26,7 @@ from hubsync.sync.pull import Puller
 from hubsync.sync.request import PullRequest
 from hubsync.transfer.fetch import Fetch, Passer, Watch
 
+K = TypeVar("K")
 T = TypeVar("T")
 log = logging.getLogger("hubsync.ondemand")
 
@@ -48,21 +49,19 @@ class OnDemandOptions:
     no_kept_s: float = 30.0  # a "no such repo" of the upstream is believed this long
     down_kept_s: float = 10.0  # and when it does not answer, it is left alone
 
-    def allows(self, repo_type: RepoType, name: str) -> bool:
-        """Whether this repo may be asked for."""
-        prefix = "" if repo_type is RepoType.MODEL else f"{repo_type.plural}/"
-        path = prefix + name
-
-        def matches(globs: Sequence[str]) -> bool:
-            return any(fnmatchcase(path, glob) for glob in globs)
-
-        return matches(self.allow) and not matches(self.deny)
+    def allows(self, repo: RepoId) -> bool:
+        """Whether *repo* may be asked for."""
+        return matches(repo, self.allow) and not matches(repo, self.deny)
 
 
 class NotAllowedHereError(HubsyncError):
     """The configuration does not let this repo be asked for."""
 
     exit_code = ExitCode.NOT_ALLOWED
+
+
+class LeftAloneError(UnavailableError):
+    """The upstream failed a moment ago, and is not asked again at once."""
 
 
 class OnDemand:
@@ -96,7 +95,8 @@ class OnDemand:
         self._fetches = asyncio.Semaphore(FETCHES_MAX)
         self._asked: dict[_Question, asyncio.Task[None]] = {}
         self._refused: dict[_Question, tuple[float, HubsyncError]] = {}
-        self._down: dict[str, tuple[float, UnavailableError]] = {}  # by upstream
+        # By upstream, or by repo where only that repo's requests failed.
+        self._down_until: dict[str | RepoId, float] = {}
         self._checked: dict[_Question, float] = {}
         self._coming: dict[str, tuple[Incoming, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,10 +121,10 @@ class OnDemand:
         """Whether there is anybody to ask: not for what was added here."""
         return row.repo.upstream in self._upstreams
 
-    def _require_allowed(self, repo_type: RepoType, name: str) -> None:
-        if not self._options.allows(repo_type, name):
+    def _require_allowed(self, repo: RepoId) -> None:
+        if not self._options.allows(repo):
             raise NotAllowedHereError(
-                f"this mirror is not configured to fetch {name}",
+                f"this mirror is not configured to fetch {repo}",
                 hint="serve.allow and serve.deny say what is.",
             )
 
@@ -140,36 +140,34 @@ class OnDemand:
             NotAllowedHereError: nobody may ask for it, by configuration.
             HubError: what the upstream says, now or a little while ago.
         """
-        self._require_allowed(repo_type, name)
-        wanted = canonical(revision) if revision else DEFAULT_BRANCH
-        question = _Question(repo_type, name, wanted)
+        upstreams = [row.repo.upstream] if row else self._upstreams
+        repos = [RepoId(upstream, repo_type, name) for upstream in upstreams]
+        repos = [repo for repo in repos if self._options.allows(repo)] or repos
+        self._require_allowed(repos[0])
+        question = _Question(repo_type, name, _wanted(revision))
         until, refusal = self._refused.get(question, (0.0, None))
         if refusal is not None and time.monotonic() < until:
             raise refusal.with_traceback(None)
         task = self._asked.get(question)
         if task is None:
             if row is not None:
-                self._require_up(row.repo.upstream)
-            task = self._start(self._learn(question, row))
+                self._require_up(row.repo)
+            task = self._start(self._learn(question, repos))
             self._asked[question] = task
             task.add_done_callback(lambda _: self._asked.pop(question, None))
         # Others may wait for it too: one who leaves does not end it.
         await asyncio.shield(task)
 
-    async def _learn(self, question: "_Question", row: RepoRow | None) -> None:
-        upstreams = [row.repo.upstream] if row else self._upstreams
+    async def _learn(self, question: "_Question", repos: Sequence[RepoId]) -> None:
         error: HubsyncError | None = None
-        for upstream in upstreams:
-            repo = RepoId(upstream, question.repo_type, question.name)
+        for repo in repos:
             try:
-                self._require_up(upstream)
-                await self._pull(
-                    PullRequest(repo, question.revision, NOTHING), self._questions
-                )
+                self._require_up(repo)
+                await self._pull(repo, question.revision, NOTHING, self._questions)
             except RepoNotFoundError as refusal:
                 error = error or refusal
             except HubsyncError as refusal:
-                self._note_down(upstream, refusal)
+                self._note_down(repo, refusal)
                 error = refusal
                 break
             else:
@@ -179,20 +177,29 @@ class OnDemand:
         self._remember(question, error)
         raise error
 
-    def _require_up(self, upstream: str) -> None:
-        until, error = self._down.get(upstream, (0.0, None))
-        if error is not None and time.monotonic() < until:
-            # Each time it is raised it would keep one more caller's frames.
-            raise error.with_traceback(None)
+    def _require_up(self, repo: RepoId) -> None:
+        down = self._down_until
+        left_s = (
+            max(down.get(repo.upstream, 0.0), down.get(repo, 0.0)) - time.monotonic()
+        )
+        if left_s > 0:
+            # Not why: that may tell of a repo that is not for whoever asks now.
+            raise LeftAloneError(
+                f"{repo.upstream} has just failed, and is left alone for a moment",
+                retry_after_s=left_s,
+            )
 
-    def _note_down(self, upstream: str, error: HubsyncError) -> None:
-        """If it does not answer, or wants to be left alone, nobody asks it again."""
-        if isinstance(error, UnavailableError):
+    def _note_down(self, repo: RepoId, error: HubsyncError) -> None:
+        """If it does not answer, or wants to be left alone, nobody asks it again.
+
+        What fails with this repo alone does not keep others from theirs.
+        """
+        if isinstance(error, UnavailableError) and not isinstance(
+            error, LeftAloneError
+        ):
             wait_s = max(self._options.down_kept_s, error.retry_after_s or 0.0)
             until = time.monotonic() + min(wait_s, DOWN_KEPT_MAX_S)
-            # One that was raised from here before says nothing new.
-            if self._down.get(upstream, (0.0, None))[1] is not error:
-                self._down[upstream] = until, error
+            _keep(self._down_until, repo if error.answered else repo.upstream, until)
 
     def _remember(self, question: "_Question", error: HubsyncError) -> None:
         if isinstance(error, UnavailableError):
@@ -205,7 +212,7 @@ class OnDemand:
 
         What is held goes on being served meanwhile, and when nobody answers.
         """
-        wanted = canonical(revision) if revision else DEFAULT_BRANCH
+        wanted = _wanted(revision)
         if not self.has_upstream(row) or may_be_short_commit(wanted):
             return
         question = _Question(row.repo.repo_type, row.repo.name, wanted)
@@ -213,22 +220,20 @@ class OnDemand:
         checked = self._checked.get(question)
         if checked is not None and now - checked < self._options.refresh_after_s:
             return
-        if not self._options.allows(row.repo.repo_type, row.repo.name):
+        if not self._options.allows(row.repo):
             return
         _keep(self._checked, question, now)
         self._start(self._refresh(row, wanted))
 
     async def _refresh(self, row: RepoRow, revision: str) -> None:
         try:
-            self._require_up(row.repo.upstream)
+            self._require_up(row.repo)
             selection = await asyncio.to_thread(self._held_of, row, revision)
             if selection is not None:
-                await self._pull(
-                    PullRequest(row.repo, revision, selection), self._refreshes
-                )
+                await self._pull(row.repo, revision, selection, self._refreshes)
         except HubsyncError as error:
             # Nothing that was held is lost by it; the next one asks again.
-            self._note_down(row.repo.upstream, error)
+            self._note_down(row.repo, error)
             log.warning("cannot refresh %s at %s: %s", row.repo, revision, error)
 
     def _held_of(self, row: RepoRow, revision: str) -> Selection | None:
@@ -244,7 +249,11 @@ class OnDemand:
         held = frozenset(one.entry.path for one in entries if one.held)
         return Selection() if len(held) == len(entries) else Selection(paths=held)
 
-    async def _pull(self, request: PullRequest, turn: asyncio.Semaphore) -> None:
+    async def _pull(
+        self, repo: RepoId, revision: str, selection: Selection, turn: asyncio.Semaphore
+    ) -> None:
+        # It may be led to another name, which may not be asked for.
+        request = PullRequest(repo, revision, selection, admit=self._require_allowed)
         async with turn:
             with ExitStack() as stack:
                 await asyncio.to_thread(stack.enter_context, self._lock_store())
@@ -257,10 +266,10 @@ class OnDemand:
             NotAllowedHereError: nobody may ask for it, by configuration.
         """
         assert self.has_upstream(row)
-        self._require_allowed(row.repo.repo_type, row.repo.name)
+        self._require_allowed(row.repo)
         key = entry.want.key
         if key not in self._coming:
-            self._require_up(row.repo.upstream)
+            self._require_up(row.repo)
             incoming = Incoming(entry.size_bytes)
             task = self._start(self._fetch(row, snapshot, entry, incoming))
             self._coming[key] = incoming, task
@@ -276,14 +285,14 @@ class OnDemand:
             HubError, BlobCorruptError: as `transfer.passing.pass_on`.
         """
         assert self.has_upstream(row)
-        self._require_allowed(row.repo.repo_type, row.repo.name)
-        self._require_up(row.repo.upstream)
+        self._require_allowed(row.repo)
+        self._require_up(row.repo)
         engine = await self._opened_engine()
         try:
             async for block in engine.pass_on(self._item(row, snapshot, entry), span):
                 yield block
         except HubsyncError as error:
-            self._note_down(row.repo.upstream, error)
+            self._note_down(row.repo, error)
             raise
 
     def _item(
@@ -310,7 +319,7 @@ class OnDemand:
                     await engine.fetch_all([item], self._record)
         except HubsyncError as failure:
             log.warning("cannot fetch %s of %s: %s", entry.path, row.repo, failure)
-            self._note_down(row.repo.upstream, failure)
+            self._note_down(row.repo, failure)
             error = failure
         except BaseException as failure:
             error = failure
@@ -359,10 +368,16 @@ class OnDemand:
         return task
 
 
-def _keep(kept: "dict[_Question, T]", question: "_Question", value: T) -> None:
+def _wanted(revision: str | None) -> str:
+    if revision in (None, HEAD):
+        return DEFAULT_BRANCH
+    return canonical(revision)
+
+
+def _keep(kept: dict[K, T], key: K, value: T) -> None:
     """As the newest of all; the oldest makes room."""
-    kept.pop(question, None)
-    kept[question] = value
+    kept.pop(key, None)
+    kept[key] = value
     while len(kept) > ANSWERS_KEPT:
         kept.pop(next(iter(kept)))
 

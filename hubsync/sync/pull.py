@@ -126,6 +126,7 @@ class Puller:
         self, request: PullRequest, row: RepoRow | None, hub: Hub, started: float
     ) -> PullResult:
         resolved = await self._resolve(request, row, hub)
+        request.admit(resolved.repo)
         recorded = None
         if row is not None and not request.force:
             recorded = await asyncio.to_thread(

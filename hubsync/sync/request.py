@@ -1,5 +1,6 @@
 """What a pull is asked for, and what it answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class PullRequest:
     force: bool = False  # list the tree again; accept a repo with a new hub id
     offline: bool = False  # send nothing; answer from the store
     dry_run: bool = False  # plan only; change nothing
+    admit: Callable[[RepoId], None] = lambda _: None  # raises for another name's repo
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class _Host:
     is_probing: bool = False
     opens_at: float = 0.0  # loop time of the next probe
     why: str = ""
+    status: int | None = None  # of its last failure, if that was an answer
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self) -> None:
@@ -37,6 +38,7 @@ class Attempt:
 
     answered: bool | None = None
     why: str = ""
+    status: int | None = None
 
 
 class Breaker:
@@ -81,6 +83,7 @@ class Breaker:
                     f"{name} is down: {host.why} (asked {host.failures} times)",
                     hint="Try again later. What has arrived is kept, and the next "
                     "pull goes on from there.",
+                    answered=host.status is not None,
                 )
             if not host.is_probing and host.opens_at <= clock():
                 host.is_probing = True
@@ -103,7 +106,7 @@ class Breaker:
             host.is_open, host.opens_at = False, 0.0
         elif attempt.answered is False:
             host.failures += 1
-            host.why = attempt.why
+            host.why, host.status = attempt.why, attempt.status
             # Those that were under way when it opened end in vain, too: they are
             # no reason to wait longer.
             if is_probe or (host.failures >= FAILURES_MAX and not host.is_open):

@@ -4,11 +4,16 @@ import aiohttp
 
 
 class RetryLaterError(Exception):
-    """Nothing final: ask again, after *wait_s* seconds if the hub said so."""
+    """Nothing final: ask again, after *wait_s* seconds if the hub said so.
 
-    def __init__(self, why: str, wait_s: float | None = None) -> None:
+    *answered*: the hub failed at what was asked, and is there for other things.
+    """
+
+    def __init__(
+        self, why: str, wait_s: float | None = None, *, answered: bool = False
+    ) -> None:
         super().__init__(why)
-        self.wait_s = wait_s
+        self.wait_s, self.answered = wait_s, answered
 
 
 class ExpiredError(RetryLaterError):

@@ -227,6 +227,7 @@ class Courier:
             await self._budget.passed(host, kind)
             self.requests += 1
             response = await self._session.get(url, headers, near=near)
+            attempt.status = response.status
             attempt.answered = not is_trouble(response.status)
             attempt.why = f"it answered {response.status}"
         lower = {name.lower(): value for name, value in response.headers.items()}

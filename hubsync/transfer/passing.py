@@ -53,7 +53,7 @@ async def pass_on(
         except (RetryLaterError, ContradictionError, StartOverError) as error:
             failures += 1
             if failures > options.retries_max:
-                raise UnavailableError(f"cannot fetch {fetch.path}: {error}") from error
+                raise _given_up(fetch, error) from error
             asked_s = error.wait_s if isinstance(error, RetryLaterError) else None
             wait_s = asked_s or BACKOFF_S * 2**failures
             await asyncio.sleep(min(wait_s, options.read_timeout_s))
@@ -61,6 +61,11 @@ async def pass_on(
         if (other := check.other()) is not None:
             raise BlobCorruptError(fetch.want, other, check.at)
         yield held_back
+
+
+def _given_up(fetch: Fetch, error: Exception) -> UnavailableError:
+    answered = error.answered if isinstance(error, RetryLaterError) else True
+    return UnavailableError(f"cannot fetch {fetch.path}: {error}", answered=answered)
 
 
 async def _ask(

@@ -79,4 +79,5 @@ class Patience:
                 f"cannot fetch {self._name}: {later} (asked {self._failures} times"
                 f"{'' if later.wait_s is None else f', has to wait {wait_s:.0f} s'})",
                 hint=f"Try again later. {_RESUMED}",
+                answered=later.answered,
             ) from later

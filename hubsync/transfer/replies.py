@@ -90,10 +90,10 @@ def check_reply(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
         wait = parse_wait_s({k.lower(): v for k, v in reply.response.headers.items()})
         limited = status == 429  # noqa: PLR2004
         what = "limits the rate of requests" if limited else f"answered {status}"
-        raise RetryLaterError(f"{reply.host} {what}", wait)
+        raise RetryLaterError(f"{reply.host} {what}", wait, answered=not limited)
     elif not reply.from_hub:
         # A signed address has expired: the hub gives a new one.
-        raise ExpiredError(f"{reply.host} answered {status}")
+        raise ExpiredError(f"{reply.host} answered {status}", answered=True)
     else:
         _refuse(reply, name)
 
@@ -135,7 +135,8 @@ def _check_body(reply: Reply, name: str, offset: int, want: Descriptor) -> None:
     # Nothing of this may get into the partial, to be found out at its very end.
     page = response.content_type == "text/html"
     if page and (length is not None or not _is_page(name)):
-        raise RetryLaterError(f"{reply.host} answered with a web page")
+        why = f"{reply.host} answered with a web page"
+        raise RetryLaterError(why, answered=True)
     if length is not None and length < size:
         raise ContradictionError(f"{reply.host} offers {length} bytes of {size}")
 

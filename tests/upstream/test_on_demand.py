@@ -98,6 +98,8 @@ def mirror(tmp_path: Path, hub: TestHub, request: pytest.FixtureRequest) -> Mirr
     settings = {
         "HUBSYNC_TRANSFER__READ_TIMEOUT": "5s",
         "HUBSYNC_SERVE__WORKERS": str(getattr(request, "param", 1)),
+        # What fails is given up before clients are told to come back later.
+        "HUBSYNC_TRANSFER__RETRIES": "2",
     }
     return QuickMirror(tmp_path / "mirror", hub.endpoint, settings)
 

@@ -8,6 +8,7 @@ from hubsync.catalog.catalog import Catalog, Publication
 from hubsync.catalog.errors import IdentityChangedError
 from hubsync.model.errors import ExitCode
 from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.revision import RefName
 from hubsync.model.snapshot import Commit, RepoInfo
 from tests.unit.catalog.making import MAIN, oid, plain, publish, repo
 
@@ -43,6 +44,28 @@ def test_a_card_is_kept_when_the_hub_was_not_asked_again(catalog: Catalog) -> No
     again = catalog.publish(Publication(repo(), None, Commit(oid(2)), [], [MAIN]))
     assert again.repo.card == {"id": "org/name"}
     assert again.repo.hub_id == "id1"
+
+
+def test_a_card_is_the_default_branchs(catalog: Catalog) -> None:
+    """A tag that is pulled later does not describe what main holds."""
+
+    def pulled(number: int, ref: RefName | None, **card: object) -> dict[str, object]:
+        record = Publication(
+            repo(),
+            RepoInfo(repo(), "id", card),
+            Commit(oid(number)),
+            [],
+            [ref] if ref else [],
+        )
+        return catalog.publish(record).repo.card
+
+    tag = RefName.tag("v1")
+    assert pulled(1, tag, sha="1", likes=1) == {"sha": "1", "likes": 1}
+    assert pulled(2, MAIN, sha="2", likes=2) == {"sha": "2", "likes": 2}
+    for number, ref in ((1, tag), (3, None)):
+        now = pulled(number, ref, sha=str(number), likes=9, private=True)
+        assert now == {"sha": "2", "likes": 9, "private": True}
+    assert pulled(4, MAIN, sha="4") == {"sha": "4"}
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800", "x' OR '1'='1", "%", "ünï"])

@@ -327,6 +327,41 @@ def test_a_tree_in_pages(live: Live, limit: int) -> None:
     assert len(pages) == -(-len(ALL_PATHS) // limit)
 
 
+def test_a_walk_of_a_tree_ends_on_the_commit_it_began_with(own_mirror: Mirror) -> None:
+    """Whatever the branch does meanwhile: half a revision is none."""
+    before = {f"f{n}": File(b"%d" % n) for n in range(9)} | {"ü/x y": File(b"x")}
+    own_mirror.publish("a/b", before, commit="before")
+    own_mirror.publish("a/b", {"f9": File(b"9")}, commit="tag", refs=("refs/tags/t",))
+    with serving(own_mirror) as live:
+        for target in ("tree/main?recursive=true&limit=4", "commits/main?limit=1"):
+            first = live.get(f"/api/models/a/b/{target}")
+            assert oid("before") in first.headers.get("link", oid("before"))
+        first = live.get("/api/models/a/b/tree/main?recursive=true&limit=4")
+        own_mirror.publish("a/b", {"f9": File(b"9")}, commit="after")
+        link = first.headers["link"][1:].partition(">")[0]
+        rest = follow(live, link.removeprefix(live.url))
+        seen = [path for page in (first, *rest) for path in paths_of(page)]
+        assert seen == ["ü", "ü/x y", *(f"f{n}" for n in range(9))]
+        below = live.get("/api/models/a/b/tree/" + oid("before") + "/%C3%BC?limit=1")
+        assert paths_of(below) == ["ü/x y"]
+
+
+def test_a_walk_below_a_folder_stays_there(own_mirror: Mirror) -> None:
+    files = {f"ü b/{n}": File(b"%d" % n) for n in range(5)} | {"z": File(b"z")}
+    own_mirror.publish("a/b", files)
+    with serving(own_mirror) as live:
+        pages = follow(live, "/api/models/a/b/tree/main/%C3%BC%20b?limit=2")
+        assert [len(paths_of(page)) for page in pages] == [2, 2, 1]
+        assert paths_of(pages[-1]) == ["ü b/4"]
+
+
+def test_a_cursor_of_a_file_that_is_gone_goes_on_behind_it(live: Live) -> None:
+    inner = base64.b64encode(b'{"file_name":"config.json.old"}')
+    cursor = quote(base64.b64encode(inner + b":50").decode())
+    got = live.get(f"{BERT}/tree/main?recursive=true&cursor={cursor}")
+    assert paths_of(got) == ALL_PATHS[7:]
+
+
 def test_a_cursor_that_a_client_made(live: Live) -> None:
     """text-generation-webui writes its own, and goes on until it gets ``[]``."""
 
@@ -478,6 +513,37 @@ def test_commits_in_pages(own_mirror: Mirror) -> None:
         assert len(follow(live, "/api/models/a/b/commits/main?limit=7")) == 9
         assert live.get("/api/models/a/b/commits/main?p=99").json() == []
         assert live.get("/api/models/a/b/commits/main?p=x").status == 400
+
+
+def test_commits_of_another_branch_are_no_history(own_mirror: Mirror) -> None:
+    """Recorded in between is not committed in between."""
+
+    def publish(commit: str, *refs: str) -> None:
+        own_mirror.publish(
+            "a/b", {"n": File(commit.encode())}, commit=commit, refs=refs
+        )
+
+    def history(revision: str) -> list[str]:
+        got = live.get(f"/api/models/a/b/commits/{revision}")
+        assert got.headers["x-total-count"] == str(len(got.json()))
+        return [names[one["id"]] for one in got.json()]
+
+    names = {oid(name): name for name in ("m1", "d1", "m2", "d2", "x", "m3")}
+    for commit, ref in (("m1", "main"), ("d1", "dev"), ("m2", "main"), ("d2", "dev")):
+        publish(commit, f"refs/heads/{ref}")
+    publish("x")
+    publish("m3", "refs/heads/main", "refs/tags/v3")
+    with serving(own_mirror) as live:
+        assert history("main") == ["m3", "m2", "m1"]
+        assert history("v3") == ["m3", "m2", "m1"]
+        assert history(oid("m2")) == ["m2", "m1"]
+        assert history("dev") == ["d2", "d1"]
+        assert history(oid("x")) == ["x"]
+        publish("m1", "refs/heads/main")
+        assert history("main") == ["m1"]
+        publish("d2", "refs/heads/main")
+        assert history("main") == ["d2", "m1"]
+        assert history(oid("m3")) == ["m3", "m2", "m1"]
 
 
 # Lists
