@@ -109,6 +109,11 @@ def no_route() -> Problem:
     return Problem(404, "This mirror has no such route")
 
 
+def no_git() -> Problem:
+    said = "Git is not served here: get files with hf download"
+    return Problem(404, f"{said}, or on the mirror with hubsync checkout")
+
+
 def unauthorized(*, about_repo: bool = False) -> Problem:
     """*about_repo*: say so by the code; the Hub does not, and is known by https."""
     challenge = 'Bearer realm="Authentication required", charset="UTF-8"'
