@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -16,10 +17,11 @@ from hubsync.serve.account import Account
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
+from hubsync.serve.connection import Connection, protocol_log
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
-from hubsync.serve.edge import IdleWatch, decorate, edge, expecting, protocol_log
+from hubsync.serve.edge import IdleWatch, decorate, edge, expecting
 from hubsync.serve.files import FileSender
 from hubsync.serve.folder import BlobFolder
 from hubsync.serve.following import Following, Source
@@ -151,21 +153,23 @@ async def serve(
     *sockets* are bound already; None: to what *options* say.
     """
     tls = tls or Tls.of(options)
+    protocol: dict[str, Any] = {
+        "access_log": None,
+        "logger": protocol_log(),
+        "keepalive_timeout": options.idle_s,
+        "lingering_time": LINGER_S,
+        "max_line_size": LINE_BYTES_MAX,
+        "max_field_size": LINE_BYTES_MAX,
+        "max_headers": HEADERS_MAX,
+        "auto_decompress": False,  # no client compresses; one that does means a bomb
+    }
     runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=protocol_log(),
-        handle_signals=False,
-        shutdown_timeout=options.drain_s,
-        keepalive_timeout=options.idle_s,
-        lingering_time=LINGER_S,
-        max_line_size=LINE_BYTES_MAX,
-        max_field_size=LINE_BYTES_MAX,
-        max_headers=HEADERS_MAX,
-        auto_decompress=False,  # no client compresses; one that does means a bomb
+        app, handle_signals=False, shutdown_timeout=options.drain_s, **protocol
     )
     await runner.setup()
     assert runner.server
+    loop = asyncio.get_running_loop()
+    connect = partial(Connection, runner.server, loop=loop, **protocol)
     runner.server.request_handler = expecting(runner.server.request_handler)
     go_directly(app, runner.server)
     servers: list[asyncio.Server] = []
@@ -173,7 +177,7 @@ async def serve(
     sockets = sockets or own
     try:
         for one in sockets:
-            server = await _listen(app, runner.server, one, tls)
+            server = await _listen(app, connect, one, tls)
             servers.append(server)
         async with app[_watch_key].watching(runner.server):
             on_ready(url_of(sockets, "https" if tls else "http", options))
@@ -187,7 +191,10 @@ async def serve(
 
 
 async def _listen(
-    app: web.Application, inner: web.Server, one: socket.socket, tls: Tls | None
+    app: web.Application,
+    inner: Callable[[], Connection],
+    one: socket.socket,
+    tls: Tls | None,
 ) -> asyncio.Server:
     return await asyncio.get_running_loop().create_server(
         partial(app[_limits_key].guard, inner),

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hubsync.serve.errors import JSON_TYPE, Problem, bad_request, too_large
 from hubsync.serve.options import ServeOptions
@@ -77,6 +78,8 @@ async def asked_paths(
             raw = await request.read()
     except TimeoutError:
         raise Problem(408, "The body did not come") from None
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise bad_request("the body is not as its headers announce it") from None
     if request.content_type == "application/json":
         paths, expand = _json_paths(raw)
     else:
