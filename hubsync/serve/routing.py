@@ -15,7 +15,7 @@ from aiohttp import web
 
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
-from hubsync.model.revision import is_commit
+from hubsync.model.revision import canonical, is_commit
 from hubsync.serve.errors import Problem, no_git, no_route
 
 ROUTE = web.RequestKey("route", str)  # what the metrics call it
@@ -126,14 +126,15 @@ def _cached(rest: str) -> Route:
     """
     plural, *parts = rest.split("/")
     repo_type = RepoType.of_plural(plural)
-    at = next((i for i in (1, 2) if is_commit("".join(parts[i : i + 1]))), None)
+    near = [canonical(one) for one in parts[:3]]
+    at = next((i for i in (1, 2) if i < len(near) and is_commit(near[i])), None)
     if repo_type is None or at is None or not any(parts[at + 1 :]):
         raise no_route()
     after = "/".join(parts[at:])
     name = _name("/".join(parts[:at]))
     path = decode("/".join(parts[at + 1 :]))
     shape = f"{_CACHE}{plural}/{{}}/{after}"
-    return Route("resolve", repo_type, name, shape, parts[at], path)
+    return Route("resolve", repo_type, name, shape, near[at], path)
 
 
 def _file(raw_path: str) -> Route:
@@ -162,7 +163,7 @@ def _split_revision(tail: str) -> tuple[str, str]:
     if found := _UNENCODED_REF.fullmatch(tail):
         return decode(found[1]), decode(found[2] or "")
     revision, _, path = tail.partition("/")
-    return decode(revision), decode(path)
+    return canonical(decode(revision)), decode(path)
 
 
 def _is_git(parts: list[str]) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from hubsync.serve.errors import Problem
 from hubsync.serve.routing import parse_route
-from tests.unit.serve.mirror import Live
+from tests.unit.serve.mirror import Live, oid
 
 NO_ROUTES = [
     "/api/models/acme/tiny-bert/nonsense",
@@ -77,3 +77,33 @@ def test_what_only_looks_like_git_is_a_file() -> None:
     assert parse_route("/a/b/resolve/main/x.git/info/refs").path == "x.git/info/refs"
     with pytest.raises(Problem, match="no such route"):
         parse_route("/a/b/tree/main/info/refs/x")
+
+
+COMMIT = oid("bert 2")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/acme/tiny-bert/resolve/{}/config.json",
+        "/acme/tiny-bert/raw/{}/config.json",
+        "/api/models/acme/tiny-bert/revision/{}",
+        "/api/models/acme/tiny-bert/tree/{}",
+        "/api/models/acme/tiny-bert/commits/{}",
+        "/api/models/acme/tiny-bert/treesize/{}/sub%20dir",
+        "/api/resolve-cache/models/acme/tiny-bert/{}/config.json",
+    ],
+)
+def test_a_commit_is_the_same_in_capitals(live: Live, target: str) -> None:
+    answer, same = (
+        live.get(target.format(one)) for one in (COMMIT.upper(), COMMIT.title())
+    )
+    assert (answer.status, same.status) == (200, 200)
+    assert answer.body == same.body == live.get(target.format(COMMIT)).body
+    assert answer.headers.get("x-repo-commit", COMMIT) == COMMIT
+
+
+def test_paths_are_asked_of_a_commit_in_capitals(live: Live) -> None:
+    target = f"/api/models/acme/tiny-bert/paths-info/{COMMIT.upper()}"
+    answer = live.ask(target, "POST", body=b"paths=config.json")
+    assert [one["path"] for one in answer.json()] == ["config.json"]
