@@ -17,6 +17,7 @@ from hubsync.serve.routing import raw_path_of
 
 PATHS_MAX = 2000
 Params = Sequence[tuple[str, str]]
+_NOWHERE = re.compile(r"(?:0\.0\.0\.0|\[[0:]+\])(?::\d+)?")  # every address, and none
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _TRUE = frozenset(["true", "1", "yes"])
 
@@ -115,10 +116,19 @@ def own_url(request: web.Request, options: ServeOptions) -> str:
     host: str = request.headers.get("Host", "")
     if caller and caller.host:
         host = caller.host
-    if not HOST.fullmatch(host):
-        host = f"{options.host}:{options.port}"
+    if not HOST.fullmatch(host) or _NOWHERE.fullmatch(host):
+        host = _reached_at(request) or f"{options.host}:{options.port}"
     scheme = caller.scheme if caller else None
     return f"{scheme or request.scheme}://{host}"
+
+
+def _reached_at(request: web.Request) -> str | None:
+    """Our end of the connection, which is never 0.0.0.0; None: a unix socket."""
+    name = request.get_extra_info("sockname")
+    if not isinstance(name, tuple):
+        return None
+    address, port = str(name[0]).partition("%")[0], name[1]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def next_link(
