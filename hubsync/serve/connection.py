@@ -52,9 +52,8 @@ class Connection(web.RequestHandler):
         super().handle_error(request, status, exc, message)
         found = (said for kind, said in _SAID if isinstance(exc, kind))
         said = next(found, f"Internal error, request {number}")
-        answer = Problem(status, said).response()
+        answer = Problem(status, said, close=True).response()
         answer.headers.update({**COMMON_HEADERS, "X-Request-Id": number})
-        answer.force_close()
         return answer
 
 

@@ -87,9 +87,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _refuse(_: web.Request) -> web.Response:
-    refused = Problem(400, "Where this request ends cannot be told").response()
-    refused.force_close()
-    return refused
+    said = "Where this request ends cannot be told"
+    return Problem(400, said, close=True).response()
 
 
 def is_doubtful(request: web.Request) -> bool:

@@ -74,13 +74,7 @@ async def asked_paths(
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, "The body must not be compressed")
-    try:
-        async with asyncio.timeout(options.stall_s):
-            raw = await request.read()
-    except TimeoutError:
-        raise Problem(408, "The body did not come") from None
-    except (web.RequestPayloadError, HttpProcessingError):
-        raise bad_request("the body is not as its headers announce it") from None
+    raw = await _body(request, options)
     if request.content_type == "application/json":
         paths, expand = _json_paths(raw)
     else:
@@ -89,6 +83,26 @@ async def asked_paths(
     if len(paths) > PATHS_MAX:
         raise too_large(f"too many paths: {len(paths)}, and {PATHS_MAX} are allowed")
     return paths, expand
+
+
+async def _body(request: web.Request, options: ServeOptions) -> bytes:
+    too_long = too_large(
+        f"the body is longer than {options.body_bytes_max} bytes: "
+        "ask about fewer paths at once",
+        close=True,
+    )
+    # What is announced is not waited for: a client may want to hear us first.
+    if (request.content_length or 0) > options.body_bytes_max:
+        raise too_long
+    try:
+        async with asyncio.timeout(options.stall_s):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(408, "The body did not come") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise too_long from None
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise bad_request("the body is not as its headers announce it") from None
 
 
 def _json_paths(raw: bytes) -> tuple[list[str], bool]:
