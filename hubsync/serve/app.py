@@ -17,7 +17,7 @@ from hubsync.serve.account import Account
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
-from hubsync.serve.connection import Connection, protocol_log
+from hubsync.serve.connection import Connection, drain, protocol_log
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
@@ -39,6 +39,7 @@ from hubsync.serve.xet import Xet
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
+CUT_S = 0.5  # what has not ended with the time to drain: aiohttp waits twice so long
 LINGER_S = 2.0  # the rest of a refused body is read this long, so that it is heard
 FILES_A_CONNECTION = 3  # its socket, a second number of it, and what is sent
 FILES_BESIDES = 256
@@ -164,12 +165,12 @@ async def serve(
         "auto_decompress": False,  # no client compresses; one that does means a bomb
     }
     runner = web.AppRunner(
-        app, handle_signals=False, shutdown_timeout=options.drain_s, **protocol
+        app, handle_signals=False, shutdown_timeout=CUT_S, **protocol
     )
     await runner.setup()
     assert runner.server
     loop = asyncio.get_running_loop()
-    connect = partial(Connection, runner.server, loop=loop, **protocol)
+    connect = partial(Connection, runner.server, stop=stop, loop=loop, **protocol)
     runner.server.request_handler = expecting(runner.server.request_handler)
     go_directly(app, runner.server)
     servers: list[asyncio.Server] = []
@@ -183,6 +184,11 @@ async def serve(
             on_ready(url_of(sockets, "https" if tls else "http", options))
             await stop.wait()
             app[_probes_key].is_draining = True
+            # Nobody new; who is connected already may ask once more, and goes then.
+            for server in servers:
+                server.close()
+            close(own, options)
+            await drain(runner.server, options.drain_s)
     finally:
         for server in servers:
             server.close()
