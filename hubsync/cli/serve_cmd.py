@@ -152,6 +152,7 @@ def _options(settings: Settings) -> ServeOptions:
         host=serve.host,
         port=serve.port,
         base_url=serve.base_url,
+        drain_s=serve.drain,
         on_missing=serve.on_missing,
         xet=serve.xet,
         xet_above_bytes=serve.xet_above,

@@ -26,10 +26,11 @@ def explain(
 def _line(found: Any, file: Path | None, text: str, origins: Mapping[str, str]) -> str:
     keys = [str(key) for key in found["loc"]]
     dotted = ".".join(keys)
-    where = origins.get(dotted) or _origin_below(dotted, origins)
+    # The place in a list has no origin and no line of its own.
+    named = [key for key in keys if not key.isdigit()]
+    where = origins.get(".".join(named)) or _origin_below(dotted, origins)
     if where == str(file) or not where:
-        # The place in a list has no line of its own in `line_of`.
-        number = line_of(text, [key for key in keys if not key.isdigit()])
+        number = line_of(text, named)
         where = f"{file}:{number}" if file and number else str(file or "configuration")
     if found["type"] == "extra_forbidden":
         return f"{where}: unknown key {dotted}{_nearest(keys)}"

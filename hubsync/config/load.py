@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from hubsync.config.explain import explain
+from hubsync.config.lists import is_list, read_list
 from hubsync.config.schema import Settings
 from hubsync.model.errors import UsageError
 
@@ -108,9 +109,10 @@ def _overlay_environment(
             continue
         keys = words.split("__")
         try:
-            _set(raw, keys, value)
+            _set(raw, keys, read_list(value) if is_list(keys) else value)
         except UsageError as error:
-            raise UsageError(f"environment {name}: {error}") from error
+            said = f"environment {name}: {error}"
+            raise UsageError(said, hint=error.hint) from error
         origins[".".join(keys)] = f"environment {name}"
 
 

@@ -117,6 +117,7 @@ class ServeSettings(Section):
     accel_prefix: str = "/_blobs/"
     max_connections: Annotated[int, Field(ge=1)] = 4096
     connections_per_client: Annotated[int, Field(ge=1)] = 1024
+    drain: Delay = 10.0
     access_log: bool = False
     on_missing: Literal["refuse", "on_demand", "streamed"] = "refuse"
     allow: tuple[str, ...] = ("*",)

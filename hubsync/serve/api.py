@@ -89,8 +89,6 @@ class Api:
         if row.repo.name != route.name and route.has_name:
             return elsewhere(request, route, row)
         if of_repo := self._of_repo.get(route.verb):
-            if route.path:
-                raise no_route()
             return await of_repo(request, row)
         of_snapshot = self._of_snapshot.get(route.verb)
         if of_snapshot is None:

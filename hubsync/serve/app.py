@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -16,10 +17,11 @@ from hubsync.serve.account import Account
 from hubsync.serve.api import Api
 from hubsync.serve.cas import Cas
 from hubsync.serve.conditional import conditional
+from hubsync.serve.connection import Connection, drain, protocol_log
 from hubsync.serve.contents import Contents
 from hubsync.serve.damages import Damages, Recheck
 from hubsync.serve.direct import go_directly
-from hubsync.serve.edge import IdleWatch, decorate, edge, expecting, protocol_log
+from hubsync.serve.edge import IdleWatch, decorate, edge, expecting
 from hubsync.serve.files import FileSender
 from hubsync.serve.folder import BlobFolder
 from hubsync.serve.following import Following, Source
@@ -37,6 +39,7 @@ from hubsync.serve.xet import Xet
 
 LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
+CUT_S = 0.5  # what has not ended with the time to drain: aiohttp waits twice so long
 LINGER_S = 2.0  # the rest of a refused body is read this long, so that it is heard
 FILES_A_CONNECTION = 3  # its socket, a second number of it, and what is sent
 FILES_BESIDES = 256
@@ -151,21 +154,23 @@ async def serve(
     *sockets* are bound already; None: to what *options* say.
     """
     tls = tls or Tls.of(options)
+    protocol: dict[str, Any] = {
+        "access_log": None,
+        "logger": protocol_log(),
+        "keepalive_timeout": options.idle_s,
+        "lingering_time": LINGER_S,
+        "max_line_size": LINE_BYTES_MAX,
+        "max_field_size": LINE_BYTES_MAX,
+        "max_headers": HEADERS_MAX,
+        "auto_decompress": False,  # no client compresses; one that does means a bomb
+    }
     runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=protocol_log(),
-        handle_signals=False,
-        shutdown_timeout=options.drain_s,
-        keepalive_timeout=options.idle_s,
-        lingering_time=LINGER_S,
-        max_line_size=LINE_BYTES_MAX,
-        max_field_size=LINE_BYTES_MAX,
-        max_headers=HEADERS_MAX,
-        auto_decompress=False,  # no client compresses; one that does means a bomb
+        app, handle_signals=False, shutdown_timeout=CUT_S, **protocol
     )
     await runner.setup()
     assert runner.server
+    loop = asyncio.get_running_loop()
+    connect = partial(Connection, runner.server, stop=stop, loop=loop, **protocol)
     runner.server.request_handler = expecting(runner.server.request_handler)
     go_directly(app, runner.server)
     servers: list[asyncio.Server] = []
@@ -173,12 +178,17 @@ async def serve(
     sockets = sockets or own
     try:
         for one in sockets:
-            server = await _listen(app, runner.server, one, tls)
+            server = await _listen(app, connect, one, tls)
             servers.append(server)
         async with app[_watch_key].watching(runner.server):
             on_ready(url_of(sockets, "https" if tls else "http", options))
             await stop.wait()
             app[_probes_key].is_draining = True
+            # Nobody new; who is connected already may ask once more, and goes then.
+            for server in servers:
+                server.close()
+            close(own, options)
+            await drain(runner.server, options.drain_s)
     finally:
         for server in servers:
             server.close()
@@ -187,7 +197,10 @@ async def serve(
 
 
 async def _listen(
-    app: web.Application, inner: web.Server, one: socket.socket, tls: Tls | None
+    app: web.Application,
+    inner: Callable[[], Connection],
+    one: socket.socket,
+    tls: Tls | None,
 ) -> asyncio.Server:
     return await asyncio.get_running_loop().create_server(
         partial(app[_limits_key].guard, inner),

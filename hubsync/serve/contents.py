@@ -53,6 +53,8 @@ class Contents:
             return chosen
         status, part, headers = chosen
         shown = body[part.start : part.stop]
+        # aiohttp leaves it away from a HEAD of nothing, and a pointer may be empty.
+        headers["Content-Length"] = str(len(shown))
         return web.Response(status=status, body=shown, headers=headers)
 
     async def _send(

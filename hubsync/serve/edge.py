@@ -10,14 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
 from aiohttp import HttpVersion10, hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from hubsync import __version__
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.serve.errors import Problem, unavailable
 from hubsync.serve.events import Event
 from hubsync.serve.proxies import CALLER
-from hubsync.serve.redact import redacted
 
 log = logging.getLogger("hubsync.serve")
 
@@ -89,9 +87,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _refuse(_: web.Request) -> web.Response:
-    refused = Problem(400, "Where this request ends cannot be told").response()
-    refused.force_close()
-    return refused
+    said = "Where this request ends cannot be told"
+    return Problem(400, said, close=True).response()
 
 
 def is_doubtful(request: web.Request) -> bool:
@@ -129,27 +126,6 @@ async def decorate(_: web.Request, response: web.StreamResponse) -> None:
         return
     response.headers["X-Request-Id"] = request_id.get()
     response.headers.update(COMMON_HEADERS)
-
-
-def protocol_log() -> logging.Logger:
-    """Where aiohttp reports requests that are none: one quiet line each.
-
-    Scanners send many, and a traceback of ours explains nothing about them.
-    """
-    quiet = logging.getLogger("hubsync.serve.protocol")
-    if not quiet.filters:
-        quiet.addFilter(_without_traceback)
-    return quiet
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
-        return True
-    record.msg = Event("request refused", reason=redacted(str(error))[:200])
-    record.args, record.exc_info = None, None
-    record.levelno, record.levelname = logging.INFO, "INFO"
-    return log.isEnabledFor(logging.INFO)
 
 
 class IdleWatch:

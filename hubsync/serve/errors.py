@@ -15,7 +15,8 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]")
 class Problem(Exception):  # noqa: N818 - an answer, not a failure of ours
     """An answer that is an error: status, code, sentence.
 
-    *text* makes the body plain text, as the Hub does for files.
+    *text* makes the body plain text, as the Hub does for files.  *close*: what
+    comes next on the connection is not read as a request.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class Problem(Exception):  # noqa: N818 - an answer, not a failure of ours
         code: str | None = None,
         commit: str | None = None,
         text: bool = False,
+        close: bool = False,
         more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.code = status, message, code
-        self.commit, self.text, self._more = commit, text, more or {}
+        self.commit, self.text, self.close = commit, text, close
+        self._more = more or {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -43,10 +46,15 @@ class Problem(Exception):  # noqa: N818 - an answer, not a failure of ours
         return {**found, **self._more}
 
     def response(self) -> web.Response:
-        if self.text:
-            return web.Response(
-                status=self.status, text=self.message, headers=self.headers
-            )
+        response = self._as_text() if self.text else self._as_json()
+        if self.close:
+            response.force_close()
+        return response
+
+    def _as_text(self) -> web.Response:
+        return web.Response(status=self.status, text=self.message, headers=self.headers)
+
+    def _as_json(self) -> web.Response:
         return web.Response(
             status=self.status,
             # What was asked for may be quoted, and need not be valid Unicode.
@@ -109,6 +117,11 @@ def no_route() -> Problem:
     return Problem(404, "This mirror has no such route")
 
 
+def no_git() -> Problem:
+    said = "Git is not served here: get files with hf download"
+    return Problem(404, f"{said}, or on the mirror with hubsync checkout")
+
+
 def unauthorized(*, about_repo: bool = False) -> Problem:
     """*about_repo*: say so by the code; the Hub does not, and is known by https."""
     challenge = 'Bearer realm="Authentication required", charset="UTF-8"'
@@ -141,8 +154,8 @@ def unavailable() -> Problem:
     return Problem(503, "The mirror's catalog does not answer; try again later")
 
 
-def too_large(message: str) -> Problem:
-    return Problem(413, message)
+def too_large(message: str, *, close: bool = False) -> Problem:
+    return Problem(413, message, close=close)
 
 
 def forbidden_write() -> Problem:

@@ -14,7 +14,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 8090  # 0: a free one
     base_url: str | None = None  # None: what the client's Host header says
-    drain_s: float = 10.0  # a running answer may go on this long after SIGTERM
+    drain_s: float = 10.0  # running answers may go on this long after SIGTERM
     stall_s: float = 60.0  # a client that takes no byte for this long is dropped
     rate_bytes_per_s_min: int = 1024  # … or fewer than this while it takes some
     idle_s: float = 75.0  # and one that has not sent a whole request for this long

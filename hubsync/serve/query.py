@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hubsync.serve.errors import JSON_TYPE, Problem, bad_request, too_large
 from hubsync.serve.options import ServeOptions
@@ -16,6 +17,7 @@ from hubsync.serve.routing import raw_path_of
 
 PATHS_MAX = 2000
 Params = Sequence[tuple[str, str]]
+_NOWHERE = re.compile(r"(?:0\.0\.0\.0|\[[0:]+\])(?::\d+)?")  # every address, and none
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _TRUE = frozenset(["true", "1", "yes"])
 
@@ -72,11 +74,7 @@ async def asked_paths(
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, "The body must not be compressed")
-    try:
-        async with asyncio.timeout(options.stall_s):
-            raw = await request.read()
-    except TimeoutError:
-        raise Problem(408, "The body did not come") from None
+    raw = await _body(request, options)
     if request.content_type == "application/json":
         paths, expand = _json_paths(raw)
     else:
@@ -85,6 +83,26 @@ async def asked_paths(
     if len(paths) > PATHS_MAX:
         raise too_large(f"too many paths: {len(paths)}, and {PATHS_MAX} are allowed")
     return paths, expand
+
+
+async def _body(request: web.Request, options: ServeOptions) -> bytes:
+    too_long = too_large(
+        f"the body is longer than {options.body_bytes_max} bytes: "
+        "ask about fewer paths at once",
+        close=True,
+    )
+    # What is announced is not waited for: a client may want to hear us first.
+    if (request.content_length or 0) > options.body_bytes_max:
+        raise too_long
+    try:
+        async with asyncio.timeout(options.stall_s):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(408, "The body did not come") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise too_long from None
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise bad_request("the body is not as its headers announce it") from None
 
 
 def _json_paths(raw: bytes) -> tuple[list[str], bool]:
@@ -112,10 +130,19 @@ def own_url(request: web.Request, options: ServeOptions) -> str:
     host: str = request.headers.get("Host", "")
     if caller and caller.host:
         host = caller.host
-    if not HOST.fullmatch(host):
-        host = f"{options.host}:{options.port}"
+    if not HOST.fullmatch(host) or _NOWHERE.fullmatch(host):
+        host = _reached_at(request) or f"{options.host}:{options.port}"
     scheme = caller.scheme if caller else None
     return f"{scheme or request.scheme}://{host}"
+
+
+def _reached_at(request: web.Request) -> str | None:
+    """Our end of the connection, which is never 0.0.0.0; None: a unix socket."""
+    name = request.get_extra_info("sockname")
+    if not isinstance(name, tuple):
+        return None
+    address, port = str(name[0]).partition("%")[0], name[1]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def next_link(

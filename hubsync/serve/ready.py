@@ -86,7 +86,8 @@ class Ready(Decorated):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        self._keep_alive = request.keep_alive
+        if self._keep_alive is None:  # not `force_close`
+            self._keep_alive = request.keep_alive
         start, end = "HTTP/1.1 ", ""
         if request.version != HttpVersion11:
             start = "HTTP/1.0 "

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType, check_name
-from hubsync.model.revision import is_commit
-from hubsync.serve.errors import Problem, no_route
+from hubsync.model.revision import canonical, is_commit
+from hubsync.serve.errors import Problem, no_git, no_route
 
 ROUTE = web.RequestKey("route", str)  # what the metrics call it
 VERBS = (
@@ -32,7 +32,8 @@ VERBS = (
     "discussions",
     "likers",
 )
-_OF_REPO = frozenset({"refs", "auth-check", "parquet", "discussions", "likers"})
+_WITHOUT_TAIL = frozenset({"refs", "auth-check", "discussions", "likers"})
+_OF_REPO = _WITHOUT_TAIL | {"parquet"}
 _CACHE = "/api/resolve-cache/"
 _UNENCODED_REF = re.compile(
     r"(refs/(?:pr/\d+|convert/[^/]+|heads/[^/]+|tags/[^/]+))(?:/(.*))?", re.DOTALL
@@ -102,13 +103,15 @@ def _api(raw_path: str) -> Route:
     # The verb comes after one or two segments of a name, never first.
     at = next((i for i in (1, 2) if i < len(parts) and parts[i] in VERBS), None)
     raw_name = "/".join(parts[:at]) if at else rest.rstrip("/")
-    name = name_of_route(raw_name)
+    name = _name(raw_name)
     after = "/".join(parts[at:]) if at else ""
     shape = f"/api/{plural}/{{}}" + (f"/{after}" if after else "")
     if at is None:
         return Route("info", repo_type, name, shape)
     verb, tail = parts[at], "/".join(parts[at + 1 :])
     if verb in _OF_REPO:
+        if tail.strip("/") and verb in _WITHOUT_TAIL:
+            raise no_route()
         return Route(verb, repo_type, name, shape, path=decode(tail).strip("/"))
     if not tail:
         raise no_route()
@@ -123,14 +126,15 @@ def _cached(rest: str) -> Route:
     """
     plural, *parts = rest.split("/")
     repo_type = RepoType.of_plural(plural)
-    at = next((i for i in (1, 2) if is_commit("".join(parts[i : i + 1]))), None)
+    near = [canonical(one) for one in parts[:3]]
+    at = next((i for i in (1, 2) if i < len(near) and is_commit(near[i])), None)
     if repo_type is None or at is None or not any(parts[at + 1 :]):
         raise no_route()
     after = "/".join(parts[at:])
-    name = name_of_route("/".join(parts[:at]))
+    name = _name("/".join(parts[:at]))
     path = decode("/".join(parts[at + 1 :]))
     shape = f"{_CACHE}{plural}/{{}}/{after}"
-    return Route("resolve", repo_type, name, shape, parts[at], path)
+    return Route("resolve", repo_type, name, shape, near[at], path)
 
 
 def _file(raw_path: str) -> Route:
@@ -145,12 +149,12 @@ def _file(raw_path: str) -> Route:
         (i for i in (1, 2) if i < len(parts) and parts[i] in ("resolve", "raw")), None
     )
     if at is None or len(parts) < at + 3:
-        raise no_route()
+        raise no_git() if _is_git(parts) else no_route()
     after = "/".join(parts[at:])
     revision, path = _split_revision("/".join(parts[at + 1 :]))
     if not path:
         raise no_route()
-    name = name_of_route("/".join(parts[:at]))
+    name = _name("/".join(parts[:at]))
     return Route(parts[at], repo_type, name, f"/{prefix}{{}}/{after}", revision, path)
 
 
@@ -159,7 +163,26 @@ def _split_revision(tail: str) -> tuple[str, str]:
     if found := _UNENCODED_REF.fullmatch(tail):
         return decode(found[1]), decode(found[2] or "")
     revision, _, path = tail.partition("/")
-    return decode(revision), decode(path)
+    return canonical(decode(revision)), decode(path)
+
+
+def _is_git(parts: list[str]) -> bool:
+    """Whether git, or git-lfs, asks: with or without ``.git`` behind the name."""
+    return any(one.endswith(".git") for one in parts[:2]) or parts[-2:] == [
+        "info",
+        "refs",
+    ]
+
+
+def _name(raw: str) -> str:
+    """As `name_of_route`, of what may be longer than a name.
+
+    Raises:
+        Problem: it is: not a repo that is unknown, but a route.
+    """
+    if decode(raw).count("/") > 1:
+        raise no_route()
+    return name_of_route(raw)
 
 
 def name_of_route(raw: str) -> str:

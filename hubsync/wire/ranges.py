@@ -6,7 +6,9 @@ from enum import Enum
 
 HEADER_CHARS_MAX = 8192
 # No optional blanks inside: the grammar has none, and matching stays linear.
-_ONE_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.IGNORECASE)
+_ONE_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
+_DIGITS_MAX = 19
+_BEYOND_ALL = 10**_DIGITS_MAX  # more than any file has
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 
 
@@ -41,12 +43,18 @@ def parse_range(header: str | None, size_bytes: int) -> ByteRange | RangeAnswer:
     if not found or not (found[1] or found[2]):
         return RangeAnswer.WHOLE
     if not found[1]:  # the last N bytes
-        return _within(max(0, size_bytes - int(found[2])), size_bytes, size_bytes)
-    start = int(found[1])
-    stop = int(found[2]) + 1 if found[2] else max(start + 1, size_bytes)
+        return _within(max(0, size_bytes - _number(found[2])), size_bytes, size_bytes)
+    start = _number(found[1])
+    stop = _number(found[2]) + 1 if found[2] else max(start + 1, size_bytes)
     if stop <= start:
         return RangeAnswer.WHOLE  # "5-3" is no range at all
     return _within(start, stop, size_bytes)
+
+
+def _number(digits: str) -> int:
+    """What *digits* say, as far as it matters: any number of them, at no cost."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= _DIGITS_MAX else _BEYOND_ALL
 
 
 def _within(start: int, stop: int, size_bytes: int) -> ByteRange | RangeAnswer:

@@ -1,6 +1,7 @@
 """The server as processes: workers that die, parents that die, ends in good order."""
 
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -153,18 +154,88 @@ def test_sigterm_lets_a_download_end_and_takes_no_new_one(
     with running(store, tmp_path / "log", *TWO) as server:
         download = Download(server)
         server.process.send_signal(signal.SIGTERM)
-
-        def refuses() -> bool:
-            try:
-                socket.create_connection(server.address, timeout=1).close()
-            except OSError:
-                return True
-            return False
-
-        until(refuses)
+        until(lambda: is_refused(server))
         assert server.process.poll() is None
         assert download.rest() == BIG
         assert server.process.wait(WAIT_S) == 0
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        socket.create_connection(server.address, timeout=1).close()
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_slow_reader_gets_its_whole_file(
+    store: Store, tmp_path: Path, workers: str
+) -> None:
+    """It reads on only after everybody else has been turned away."""
+    patient = replace(store, more={"HUBSYNC_SERVE__DRAIN": "10m"})
+    args = ("--port", "0", "--workers", workers)
+    with running(patient, tmp_path / "log", *args) as server:
+        downloads = [Download(server) for _ in range(4)]
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: is_refused(server))
+        for download in downloads:
+            assert download.rest() == BIG
+        assert server.process.wait(WAIT_S) == 0
+    assert server.log.read_text().count("cut off") == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_who_reads_nothing_is_not_waited_for_longer(
+    store: Store, tmp_path: Path, workers: str
+) -> None:
+    impatient = replace(store, more={"HUBSYNC_SERVE__DRAIN": "1s"})
+    args = ("--port", "0", "--workers", workers)
+    with running(impatient, tmp_path / "log", *args) as server:
+        download = Download(server)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert 1.0 <= time.monotonic() - started < 6.0
+        assert len(download.rest()) < len(BIG)
+    assert "answers cut off" in server.log.read_text()
+
+
+def test_who_is_connected_hears_that_it_drains(store: Store, tmp_path: Path) -> None:
+    """One more answer each, and the connection is closed: nobody new is let in."""
+    with running(store, tmp_path / "log", "--port", "0") as server:
+        probe, file = (
+            http.client.HTTPConnection(*server.address, timeout=WAIT_S)
+            for _ in range(2)
+        )
+        for connection in (probe, file):
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (200, None)
+            answer.read()
+        download = Download(server)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: is_refused(server))
+        probe.request("GET", "/readyz")
+        answer = probe.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (503, "close")
+        assert json.loads(answer.read())["reason"] == "draining"
+        file.request("GET", "/acme/m/resolve/main/config.json")
+        answer = file.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (200, "close")
+        assert answer.read() == b"{}"
+        assert download.rest() == BIG
+        assert server.process.wait(WAIT_S) == 0
+
+
+def test_idle_connections_do_not_hold_up_the_end(store: Store, tmp_path: Path) -> None:
+    patient = replace(store, more={"HUBSYNC_SERVE__DRAIN": "10m"})
+    with running(patient, tmp_path / "log", "--port", "0") as server:
+        silent = socket.create_connection(server.address, timeout=WAIT_S)
+        begun = socket.create_connection(server.address, timeout=WAIT_S)
+        begun.sendall(b"GET /healthz HTTP/1.1\r\nHo")
+        assert server.get("/healthz")[0] == 200
+        with silent, begun:
+            assert server.stop() == 0
 
 
 def test_ctrl_c_while_workers_start_is_the_parents_to_hear(

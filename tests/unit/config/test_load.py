@@ -202,6 +202,65 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert settings.upstreams["inner"].endpoint == "http://mirror.example"
 
 
+LISTS = [
+    ("store", "views"),
+    ("serve", "allow"),
+    ("serve", "deny"),
+    ("serve", "trusted_proxies"),
+]
+
+
+def test_every_list_is_known_to_this_test() -> None:
+    found = [
+        (section, key)
+        for section, outer in Settings.model_fields.items()
+        if isinstance(outer.annotation, type)
+        for key, field in getattr(outer.annotation, "model_fields", {}).items()
+        if isinstance(field.get_default(call_default_factory=True), tuple)
+    ]
+    assert found == LISTS
+
+
+@pytest.mark.parametrize(("section", "key"), LISTS)
+def test_a_list_is_set_by_the_environment(
+    tmp_path: Path, section: str, key: str
+) -> None:
+    item = "huggingface" if key == "views" else "org/*"
+    forms = {
+        item: (item,),
+        f"{item},{item}": (item, item),
+        f" {item} , {item}, ": (item, item),
+        f'["{item}", "{item}"]': (item, item),
+        "[]": (),
+        "": (),
+    }
+    for text, items in forms.items():
+        env = {f"HUBSYNC_{section}__{key}".upper(): text}
+        settings = read(tmp_path, f"[{section}]\n{key} = ['in the file']\n", env)
+        assert getattr(getattr(settings, section), key) == items
+
+
+@pytest.mark.parametrize("text", ['["a", 1]', '["a"', "[a]", "[ab]*/*", '["a"],b'])
+def test_a_list_of_the_environment_that_is_none_names_the_variable(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(UsageError, match="HUBSYNC_SERVE__ALLOW") as caught:
+        read(tmp_path, "", {"HUBSYNC_SERVE__ALLOW": text})
+    assert repr(text) in str(caught.value)
+    assert "a,b" in str(caught.value.hint)
+
+
+def test_a_bad_item_of_the_environment_names_the_variable(tmp_path: Path) -> None:
+    env = {"HUBSYNC_STORE__VIEWS": "huggingface,gitlab"}
+    said = refusal(tmp_path, "[store]\nviews = []\n", env)
+    assert "environment HUBSYNC_STORE__VIEWS: store.views.1 = 'gitlab'" in said
+    assert "given.toml" not in said
+
+
+def test_a_list_in_the_file_is_a_list(tmp_path: Path) -> None:
+    assert "serve.allow" in refusal(tmp_path, "[serve]\nallow = 'org/*,x/*'\n")
+
+
 def test_a_bad_value_of_the_environment_names_the_variable(tmp_path: Path) -> None:
     said = refusal(tmp_path, "", {"HUBSYNC_SERVE__PORT": "many"})
     assert "HUBSYNC_SERVE__PORT" in said

@@ -281,3 +281,28 @@ def test_every_version_hashes_to_its_etag(live: Live) -> None:
                 name = GitOid.of_blob(answer.body).hex
                 assert name == entry["oid"]
             assert answer.headers["etag"] == f'"{name}"'
+
+
+def test_an_lfs_file_of_no_bytes(own_mirror: Mirror) -> None:
+    """Its pointer is empty as well: git-lfs writes none for nothing."""
+    own_mirror.publish("a/b", {"none.bin": File(b"", lfs=True)})
+    sha256, git_oid = hashlib.sha256().hexdigest(), GitOid.of_blob(b"").hex
+    with serving(own_mirror) as live:
+        for where, etag in (("resolve", sha256), ("raw", git_oid)):
+            target = f"/a/b/{where}/main/none.bin"
+            for method in ("GET", "HEAD"):
+                answer = live.ask(target, method)
+                assert (answer.status, answer.body) == (200, b"")
+                assert answer.headers["content-length"] == "0"
+                assert answer.headers["etag"] == f'"{etag}"'
+                known = live.ask(target, method, {"If-None-Match": f'"{etag}"'})
+                assert known.status == 304
+            part = live.get(target, Range="bytes=0-0")
+            assert (part.status, part.body) == (200, b"")
+            assert part.headers["content-range"] == "bytes */0"
+        linked = live.ask("/a/b/resolve/main/none.bin", "HEAD").headers
+        assert linked["x-linked-size"] == "0"
+        assert linked["x-linked-etag"] == f'"{sha256}"'
+        (row,) = live.get("/api/models/a/b/tree/main").json()
+        assert (row["size"], row["oid"]) == (0, git_oid)
+        assert row["lfs"] == {"oid": sha256, "size": 0, "pointerSize": 0}

@@ -186,6 +186,9 @@ def test_s30_ten_thousand_ranges_cost_no_more_than_one(live: Live) -> None:
         status, answer = raw(live, target, header)
         assert status in (200, 400)
         assert status == 400 or len(answer) > 10_000_000
+    for number in (b"9" * 21, b"9" * 5000):  # past the end, however far
+        status, answer = raw(live, target, b"Range: bytes=" + number + b"-")
+        assert (status, b"Content-Range: bytes */10040000" in answer) == (416, True)
     nearly = b"Range: bytes=" + b" " * 8000 + b"x"
     assert raw(live, target, nearly)[0] in (200, 400)
     assert time.monotonic() - started < 10

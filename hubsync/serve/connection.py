@@ -1,0 +1,130 @@
+"""One client's connection: requests that are none, and the last ones before the end.
+
+aiohttp's parser refuses what is no request before there is one that `edge` could
+see, and aiohttp's own page repeats the line it stopped at: a header that was cut may
+hold a token, and who sees the answer need not be who sent it.
+
+What is relied upon of `web.RequestHandler`: `handle_error` makes that page, and is
+called for nothing that has begun to be answered; `finish_response` sends every
+answer; and ``_request_in_progress`` is set from a request to the end of its answer.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import (
+    BadHttpMethod,
+    HttpProcessingError,
+    InvalidURLError,
+    LineTooLong,
+)
+
+from hubsync.serve.edge import COMMON_HEADERS, request_id, request_ids
+from hubsync.serve.errors import Problem
+from hubsync.serve.events import Event
+from hubsync.serve.redact import redacted
+
+log = logging.getLogger("hubsync.serve")
+
+LOOK_S = 0.05
+_SAID: tuple[tuple[type[HttpProcessingError], str], ...] = (
+    (LineTooLong, "The first line or a header is too long"),
+    (BadHttpMethod, "There is no such method"),
+    (InvalidURLError, "That is no address"),
+    (HttpProcessingError, "That is no request as HTTP has them"),
+)
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, whose own errors are ours.
+
+    Once *stop* is set, each answer is the last: the client goes elsewhere.
+    """
+
+    __slots__ = ("_stop",)
+
+    def __init__(self, manager: web.Server, *, stop: asyncio.Event, **aiohttps: Any):
+        super().__init__(manager, **aiohttps)
+        self._stop = stop
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is on its way, to the last byte that is ours to send."""
+        if self._request_in_progress:
+            return True
+        return self.transport is not None and bool(
+            self.transport.get_write_buffer_size()
+        )
+
+    async def finish_response(
+        self,
+        request: web.BaseRequest,
+        resp: web.StreamResponse,
+        start_time: float | None,
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send *resp*."""
+        if self._stop.is_set():
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what could not be read, or to a failure outside `edge`."""
+        number = request_ids.next()
+        request_id.set(number)
+        # It logs, and raises if an answer has begun; its page is thrown away.
+        super().handle_error(request, status, exc, message)
+        found = (said for kind, said in _SAID if isinstance(exc, kind))
+        said = next(found, f"Internal error, request {number}")
+        answer = Problem(status, said, close=True).response()
+        answer.headers.update({**COMMON_HEADERS, "X-Request-Id": number})
+        return answer
+
+
+async def drain(server: web.Server, patience_s: float) -> None:
+    """Wait for the answers that are under way, but no longer than *patience_s*."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience_s
+    while busy := _busy(server):
+        if loop.time() >= until:
+            log.warning(Event("answers cut off", count=busy))
+            return
+        # Bytes leave a transport's buffer, and nothing tells when the last has.
+        await asyncio.sleep(LOOK_S)
+
+
+def _busy(server: web.Server) -> int:
+    open_now = [one for one in server.connections if isinstance(one, Connection)]
+    return sum(one.is_busy for one in open_now)
+
+
+def protocol_log() -> logging.Logger:
+    """Where aiohttp reports requests that are none: one quiet line each.
+
+    Scanners send many, and a traceback of ours explains nothing about them.
+    """
+    quiet = logging.getLogger("hubsync.serve.protocol")
+    if not quiet.filters:
+        quiet.addFilter(_without_traceback)
+    return quiet
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+        return True
+    record.msg = Event(
+        "request refused",
+        reason=redacted(str(error))[:200],
+        request_id=request_id.get(None),
+    )
+    record.args, record.exc_info = None, None
+    record.levelno, record.levelname = logging.INFO, "INFO"
+    return log.isEnabledFor(logging.INFO)
