@@ -53,7 +53,16 @@ class Account:
             route = request.get(ROUTE, OTHER)
             self._metrics.ended(request.method, route, status, elapsed_s, sent_bytes)
             if log.isEnabledFor(logging.INFO):
-                _log(request, status, elapsed_s, sent_bytes)
+                log_answer(
+                    method=request.method,
+                    target=request.raw_path,
+                    status=status,
+                    elapsed_s=elapsed_s,
+                    sent_bytes=sent_bytes,
+                    client=client_of(request),
+                    agent=request.headers.get("User-Agent", ""),
+                    number=request_id.get(None),
+                )
         return response
 
     async def _for(
@@ -78,17 +87,28 @@ def _body_bytes(request: web.Request, response: web.StreamResponse | None) -> in
     return len(body) if isinstance(body, (bytes, bytearray)) else 0
 
 
-def _log(request: web.Request, status: int, elapsed_s: float, sent_bytes: int) -> None:
+def log_answer(
+    *,
+    method: str,
+    target: str,
+    status: int,
+    elapsed_s: float,
+    sent_bytes: int,
+    client: str,
+    agent: str,
+    number: str | None,
+) -> None:
+    """The line of one request in the access log."""
     log.info(
         Event(
             "client left" if status == CLIENT_CLOSED_REQUEST else "request answered",
-            method=request.method,
-            target=redacted(request.raw_path)[:TARGET_MAX],
+            method=method,
+            target=redacted(target)[:TARGET_MAX],
             status=status,
             elapsed_ms=round(elapsed_s * 1000, 1),
             sent_bytes=sent_bytes,
-            client=client_of(request) or None,
-            agent=redacted(request.headers.get("User-Agent", ""))[:AGENT_MAX],
-            request_id=request_id.get(None),
+            client=client or None,
+            agent=redacted(agent)[:AGENT_MAX],
+            request_id=number,
         )
     )

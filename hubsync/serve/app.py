@@ -25,6 +25,7 @@ from hubsync.serve.edge import IdleWatch, decorate, edge, expecting
 from hubsync.serve.files import FileSender
 from hubsync.serve.folder import BlobFolder
 from hubsync.serve.following import Following, Source
+from hubsync.serve.hot import Hot
 from hubsync.serve.library import Library
 from hubsync.serve.limits import ConnectionLimits
 from hubsync.serve.listen import BACKLOG, bind, close, url_of
@@ -45,6 +46,7 @@ FILES_A_CONNECTION = 3  # its socket, a second number of it, and what is sent
 FILES_BESIDES = 256
 
 _watch_key = web.AppKey("watch", IdleWatch)
+_hot_key = web.AppKey("hot", Hot)
 _limits_key = web.AppKey("limits", ConnectionLimits)
 _probes_key = web.AppKey("probes", Probes)
 
@@ -83,12 +85,16 @@ def create_app(
     app[_watch_key], app[_limits_key], app[_probes_key] = watch, limits, probes
     damages = Damages(recheck)
     sender = FileSender(library.blobs, options, damages, Accel(options, folder))
-    missing = None
+    missing, hot = None, None
     if source:
         keeps = options.on_missing == "on_demand"
         missing = Following(source, library, sender, keeps=keeps)
     xet = Xet(options)
-    contents = Contents(library, sender, xet, missing)
+    # Where it matters who asks, or each answer is written down, there is none.
+    is_plain = access.is_open and not access.is_watching and options.accel == "off"
+    if is_plain and not (options.trusted_proxies or options.unix_socket):
+        hot = app[_hot_key] = Hot(library, sender, metrics, missing)
+    contents = Contents(library, sender, xet, missing, hot)
     api = Api(library, contents, options, access, xet, missing=missing)
     cas = Cas(library, sender, options, access)
     more = more_families(api, library, contents, options)
@@ -170,9 +176,19 @@ async def serve(
     await runner.setup()
     assert runner.server
     loop = asyncio.get_running_loop()
-    connect = partial(Connection, runner.server, stop=stop, loop=loop, **protocol)
+    # What others add to answers is theirs to see; alone, `decorate` is known of.
+    hot = app.get(_hot_key) if len(app.on_response_prepare) == 1 else None
+    connect = partial(
+        Connection,
+        runner.server,
+        stop=stop,
+        watch=app[_watch_key],
+        hot=hot,
+        loop=loop,
+        **protocol,
+    )
     runner.server.request_handler = expecting(runner.server.request_handler)
-    go_directly(app, runner.server)
+    go_directly(app, runner.server, hot)
     servers: list[asyncio.Server] = []
     own = bind(options) if sockets is None else []
     sockets = sockets or own

@@ -6,7 +6,9 @@ hold a token, and who sees the answer need not be who sent it.
 
 What is relied upon of `web.RequestHandler`: `handle_error` makes that page, and is
 called for nothing that has begun to be answered; `finish_response` sends every
-answer; and ``_request_in_progress`` is set from a request to the end of its answer.
+answer; ``_request_in_progress`` is set from a request to the end of its answer;
+``_waiter`` is there while the next one is waited for, and ``_messages`` are those
+that have come; a request without a body has `EMPTY_PAYLOAD`.
 """
 
 import asyncio
@@ -20,10 +22,12 @@ from aiohttp.http_exceptions import (
     InvalidURLError,
     LineTooLong,
 )
+from aiohttp.streams import EMPTY_PAYLOAD
 
-from hubsync.serve.edge import COMMON_HEADERS, request_id, request_ids
+from hubsync.serve.edge import COMMON_HEADERS, IdleWatch, request_id, request_ids
 from hubsync.serve.errors import Problem
 from hubsync.serve.events import Event
+from hubsync.serve.hot import Begun, Hot
 from hubsync.serve.redact import redacted
 
 log = logging.getLogger("hubsync.serve")
@@ -43,11 +47,67 @@ class Connection(web.RequestHandler):
     Once *stop* is set, each answer is the last: the client goes elsewhere.
     """
 
-    __slots__ = ("_stop",)
+    __slots__ = ("_hot", "_is_clean", "_stop", "_watch", "begun")
 
-    def __init__(self, manager: web.Server, *, stop: asyncio.Event, **aiohttps: Any):
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        stop: asyncio.Event,
+        watch: IdleWatch,
+        hot: Hot | None = None,
+        **aiohttps: Any,
+    ) -> None:
         super().__init__(manager, **aiohttps)
-        self._stop = stop
+        self._stop, self._watch, self._hot = stop, watch, hot
+        self._is_clean = True  # aiohttp's parser has no part of a request
+        self.begun: Begun | None = None
+
+    def take_begun(self) -> Begun:
+        """What was begun with the request that is answered now; once."""
+        begun, self.begun = self.begun, None
+        assert begun is not None
+        return begun
+
+    def data_received(self, data: bytes) -> None:
+        """Have *data* answered: at once if it can be, else as aiohttp does."""
+        if self._hot and self._is_idle():
+            assert self.transport is not None
+            begun = self._hot.answer(data, self.transport)
+            if begun is True:
+                self._next_keepalive_close_time = (
+                    self._loop.time() + self._keepalive_timeout
+                )
+                self._watch.seen(self)
+                return
+            self.begun = begun or None
+        super().data_received(data)
+        self._is_clean = (
+            data.endswith(b"\r\n\r\n")
+            and bool(self._messages)
+            and self._messages[-1][1] is EMPTY_PAYLOAD
+            and not self._upgraded
+        )
+        if self.begun and not self._is_clean and self.transport is not None:
+            self.transport.abort()  # it is no request to aiohttp: there is no way on
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client has left."""
+        if self.begun:
+            self.take_begun().file.close()
+        super().connection_lost(exc)
+
+    def _is_idle(self) -> bool:
+        """Whether what comes now is the beginning of a request, and the next one."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return (
+            waits
+            and self._is_clean
+            and not self._messages
+            and not self._stop.is_set()
+            and self.transport is not None
+            and not self.transport.is_closing()
+        )
 
     @property
     def is_busy(self) -> bool:

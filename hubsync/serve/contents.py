@@ -6,6 +6,7 @@ from hubsync.model.snapshot import HeldEntry
 from hubsync.serve.errors import damaged, no_entry, not_held
 from hubsync.serve.files import FileSender, choose
 from hubsync.serve.found import Found
+from hubsync.serve.hot import Hot
 from hubsync.serve.library import Library
 from hubsync.serve.missing import Missing
 from hubsync.serve.xet import Xet, info, wants_info
@@ -21,9 +22,10 @@ class Contents:
         sender: FileSender,
         xet: Xet,
         missing: Missing | None = None,
+        hot: Hot | None = None,
     ) -> None:
         self._library, self._sender, self._xet = library, sender, xet
-        self._missing = missing
+        self._missing, self._hot = missing, hot
 
     async def resolve(self, request: web.Request, found: Found) -> web.StreamResponse:
         one = await self._entry(found)
@@ -37,6 +39,8 @@ class Contents:
             headers |= links
             if wants_info(request):
                 return info(etag, one.entry.size_bytes, headers)
+        elif self._hot and not found.headers:
+            self._hot.remember(request, found, one, etag, headers)
         return await self._send(request, found, one, etag, headers)
 
     async def raw(self, request: web.Request, found: Found) -> web.StreamResponse:

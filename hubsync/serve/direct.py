@@ -11,18 +11,20 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from hubsync.serve.hot import Hot
+
 Handle = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def go_directly(app: web.Application, server: web.Server) -> None:
+def go_directly(app: web.Application, server: web.Server, hot: Hot | None) -> None:
     """Have *server* call the handler of *app*'s only route, inside its middlewares.
 
-    The application stays what it is: `web.Request.app` and the signals work.
+    Or that of *hot*, for what it has begun.  The application stays what it is:
+    `web.Request.app` and the signals work.
     """
     (route,) = app.router.routes()
-    handler: Callable[[Any], Awaitable[web.StreamResponse]] = route.handler
-    for middleware in reversed(app.middlewares):
-        handler = partial(middleware, handler=handler)
+    handler = _inside(app, route.handler)
+    finish = _inside(app, hot.finish) if hot else handler
     match = web.UrlMappingMatchInfo({}, route)
     match.add_app(app)
     match.freeze()
@@ -33,6 +35,13 @@ def go_directly(app: web.Application, server: web.Server) -> None:
         if "Expect" in request.headers or not request.raw_path.startswith("/"):
             return await by_router(request)
         request._match_info = match  # type: ignore[attr-defined]  # noqa: SLF001 - as the application does
-        return await handler(request)
+        has_begun = request.protocol.begun is not None  # type: ignore[attr-defined]
+        return await (finish if has_begun else handler)(request)
 
     server.request_handler = handle
+
+
+def _inside(app: web.Application, handler: Any) -> Handle:
+    for middleware in reversed(app.middlewares):
+        handler = partial(middleware, handler=handler)
+    return handler  # type: ignore[no-any-return]

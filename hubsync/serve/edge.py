@@ -154,6 +154,10 @@ class IdleWatch:
                 del self._busy[connection]
             self._idle_since.pop(connection, None)
 
+    def seen(self, connection: object) -> None:
+        """A whole request has come on *connection*, and was answered."""
+        self._idle_since.pop(connection, None)
+
     @asynccontextmanager
     async def watching(self, server: web.Server) -> AsyncIterator[None]:
         task = asyncio.create_task(self._watch(server))

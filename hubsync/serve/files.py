@@ -48,7 +48,7 @@ class FileSender:
         damages: Damages,
         accel: Accel | None = None,
     ) -> None:
-        self._blobs, self._damages = blobs, damages
+        self.blobs, self._damages = blobs, damages
         self._accel = accel or Accel(ServeOptions(), None)
         self.mover = Mover(options)
 
@@ -90,7 +90,7 @@ class FileSender:
             own = {"Content-Length": str(part.size_bytes)}
             if "Content-Range" in common:
                 own["Content-Range"] = common["Content-Range"]
-            head = _head(path, None, etag, tuple(headers.items()))
+            head = head_of(path, None, etag, tuple(headers.items()))
             response = Ready(head, status=status, own=own)
             await response.prepare(request)
             if request.method == "GET":
@@ -117,14 +117,14 @@ class FileSender:
         try:
             if request.method == "HEAD":
                 # Its bytes are not needed, but one that is gone must not be promised.
-                body = b"" if self._blobs.has(one.digest, size) else None
+                body = b"" if self.blobs.has(one.digest, size) else None
             elif request.method == "GET" and size <= READY_BYTES_MAX:
-                body = self._blobs.read(one.digest, size)
+                body = self.blobs.read(one.digest, size)
         except (OSError, HubsyncError):
             return None  # the long way meets it again, reports it and says so
         if body is None:
             return None
-        return Ready(_head(one.entry.path, size, etag, tuple(headers.items())), body)
+        return Ready(head_of(one.entry.path, size, etag, tuple(headers.items())), body)
 
     async def _send(
         self,
@@ -145,7 +145,7 @@ class FileSender:
         """
         assert one.digest
         try:
-            file = self._blobs.open(one.digest)
+            file = self.blobs.open(one.digest)
         except BlobNotFoundError:
             raise self._damaged(one, "recorded blob is missing") from None
         except OSError as error:
@@ -189,7 +189,7 @@ class FileSender:
 
 
 @lru_cache(HEADS_MAX)
-def _head(
+def head_of(
     path: str, size: int | None, etag: str, headers: tuple[tuple[str, str], ...]
 ) -> Head:
     """The headers of the whole file; without *size*, of any part of it."""
@@ -246,7 +246,8 @@ def choose_part(
     return 200, ByteRange(0, size)
 
 
-def file_headers(path: str) -> dict[str, str]:
+@lru_cache(HEADS_MAX)
+def file_headers(path: str) -> Mapping[str, str]:
     """Headers every file answer has.  Nothing served here runs as a page."""
     name = path.rpartition("/")[2]
     plain = name.encode("ascii", "replace").decode().replace('"', "'")

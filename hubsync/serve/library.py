@@ -15,7 +15,7 @@ from hubsync.model.units import MIB
 from hubsync.ports.blobs import BlobStore
 from hubsync.serve.cards import READ, card_of, hub_card
 from hubsync.serve.lru import Lru
-from hubsync.serve.recall import NAME_CHARS_MAX, Recall
+from hubsync.serve.recall import NAME_CHARS_MAX, Known, Recall
 from hubsync.serve.tree import Tree
 from hubsync.serve.weights import Said, Weights
 
@@ -102,6 +102,10 @@ class Library:
         return await asyncio.to_thread(question, *args, **kwargs)
 
     # What each request for a file asks, in the loop: recalled while it is true.
+
+    def recalled(self) -> Known:
+        """As `Recall.now`."""
+        return self._recall.now()
 
     async def find_repo(self, repo_type: RepoType, name: str) -> RepoRow | None:
         """As `repo`."""

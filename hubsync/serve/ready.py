@@ -88,9 +88,9 @@ class Ready(Decorated):
             raise ConnectionResetError("the client has left")
         if self._keep_alive is None:  # not `force_close`
             self._keep_alive = request.keep_alive
-        start, end = "HTTP/1.1 ", ""
+        version, end = "1.1", ""
         if request.version != HttpVersion11:
-            start = "HTTP/1.0 "
+            version = "1.0"
             end = "Connection: keep-alive\r\n" if self._keep_alive else ""
         elif not self._keep_alive:
             end = "Connection: close\r\n"
@@ -100,11 +100,8 @@ class Ready(Decorated):
             block = self._head.block + _lines(self._own)
         else:
             block = self._head.block
-        date = _date(int(time.time()))
-        whole = (
-            f"{start}{_STARTS[self.status]}{block}"
-            f"X-Request-Id: {request_id.get()}\r\nDate: {date}\r\n{end}\r\n"
-        ).encode() + self._whole
+        start = block_of(self.status, block + end, request_id.get(), version)
+        whole = start + self._whole
         self._asked, self._sent_bytes = request, len(whole)
         transport.write(whole)
         return None
@@ -128,6 +125,15 @@ class Ready(Decorated):
         assert not data
         assert self._asked
         await self._asked.writer.drain()
+
+
+def block_of(status: int, block: str, number: str, version: str = "1.1") -> bytes:
+    """All that stands before a body: *block* are lines, *number* is the request's."""
+    date = _date(int(time.time()))
+    return (
+        f"HTTP/{version} {_STARTS[status]}{block}"
+        f"X-Request-Id: {number}\r\nDate: {date}\r\n\r\n"
+    ).encode()
 
 
 def _lines(headers: Mapping[str, str]) -> str:

@@ -1,15 +1,30 @@
 """What was looked up before, for as long as the catalog stays as it was."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.rows import RepoRow, SnapshotRow
 from hubsync.model.repo import RepoType
 from hubsync.model.snapshot import HeldEntry
+from hubsync.serve.ready import Head
 
 ITEMS_MAX = 5000  # of each kind; 1 kB each
 NAME_CHARS_MAX = 500  # a longer one is not worth the room
+
+
+@dataclass(frozen=True, slots=True)
+class HotFile:
+    """The answer to a request for a file: of all of it, of a part.
+
+    *used* is to be called each time.
+    """
+
+    one: HeldEntry
+    whole: Head
+    part: Head  # without the lengths
+    used: Callable[[], None] | None
 
 
 @dataclass(slots=True)
@@ -19,10 +34,11 @@ class Known:
     repos: dict[tuple[RepoType, str], RepoRow] = field(default_factory=dict)
     snapshots: dict[tuple[int, str | None], SnapshotRow] = field(default_factory=dict)
     entries: dict[tuple[int, str], HeldEntry] = field(default_factory=dict)
+    hot: dict[bytes, HotFile] = field(default_factory=dict)  # by a request's target
 
     @property
     def is_full(self) -> bool:
-        kinds = (self.repos, self.snapshots, self.entries)
+        kinds = (self.repos, self.snapshots, self.entries, self.hot)
         return any(len(kind) >= ITEMS_MAX for kind in kinds)
 
 

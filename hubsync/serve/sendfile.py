@@ -165,6 +165,27 @@ class Mover:
         count(sent - offset)
         return sent, full
 
+    def sends_at_once(
+        self, transport: asyncio.Transport, file: int, part: ByteRange
+    ) -> bool:
+        """Whether *part* can leave now, as far as its client takes it: `begin`."""
+        is_plain = transport.get_extra_info("sslcontext") is None
+        return is_plain and self._cache.has(file, part.start, part.stop)
+
+    def begin(self, transport: asyncio.Transport, file: int, part: ByteRange) -> int:
+        """Send what the client takes at once of *part*; the offset of the rest.
+
+        For what `sends_at_once`.  What fails here fails again, and is reported,
+        when the rest is sent.
+        """
+        if transport.get_write_buffer_size():
+            return part.start
+        out = transport.get_extra_info("socket").fileno()
+        try:
+            return _burst(out, file, part.start, part.stop)[0]
+        except OSError:
+            return part.start
+
     async def _flushed(self, transport: asyncio.Transport) -> None:
         """Wait until the headers have left: the body goes past the transport."""
         loop = asyncio.get_running_loop()
