@@ -1,5 +1,7 @@
 """Who may read what an upstream has, by the upstream's own word."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -17,6 +19,13 @@ class Verdict(Enum):
     WRONG_TOKEN = "wrong token"  # noqa: S105 - a verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who has a token: what ``whoami-v2`` says, as far as clients show it."""
+
+    said: Mapping[str, object]
+
+
 class Gate(Protocol):
     """Asks upstreams; keeps nothing."""
 
@@ -25,6 +34,13 @@ class Gate(Protocol):
 
         None asks for those who show none.  The token goes to the upstream's
         configured address and nowhere else, and no other token goes along.
+
+        Raises:
+            GateUnavailableError: the upstream does not say.
+        """
+
+    async def whose(self, token: str, upstream: str) -> Account | None:
+        """Whose *token* is; None: *upstream* refuses it.  It goes nowhere else.
 
         Raises:
             GateUnavailableError: the upstream does not say.

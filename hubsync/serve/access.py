@@ -7,7 +7,7 @@ decided is whether somebody may read a *repo*: no digest and no ETag opens anyth
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ from hubsync.model.errors import UsageError
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.ports.gate import Gate, GateUnavailableError, Verdict
 from hubsync.serve.allowance import Allowance
-from hubsync.serve.asking import UNAVAILABLE_S, AskedGate
+from hubsync.serve.asking import AskedGate
 from hubsync.serve.audit import AuditLog
 from hubsync.serve.credentials import wrong_token
 from hubsync.serve.doors import Door, OpenDoor, ProxyDoor, TokenDoor, UpstreamDoor
@@ -26,7 +26,8 @@ from hubsync.serve.events import Event
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.proxies import client_of
-from hubsync.serve.readers import ANYBODY, Reader, TokenReader
+from hubsync.serve.questions import UNAVAILABLE_S
+from hubsync.serve.readers import ANYBODY, HubReader, Reader, TokenReader
 from hubsync.serve.redact import redacted
 from hubsync.serve.trust import Network, is_trusted, parse_networks, peer_of
 from hubsync.serve.visit import Visit, begin, visit_of
@@ -211,13 +212,7 @@ class Access:
         try:
             return await reader.verdict(repo, row)
         except GateUnavailableError as error:
-            log.warning(Event("upstream does not say who may read", error=str(error)))
-            raise Problem(
-                503,
-                "The upstream hub decides who may read this, and does not answer: "
-                "try again later",
-                more={"Retry-After": str(math.ceil(UNAVAILABLE_S))},
-            ) from None
+            raise _no_word(error, "decides who may read this") from None
 
     async def may_fetch(
         self, request: web.Request, repo_type: RepoType, name: str
@@ -265,6 +260,25 @@ class Access:
         """Who it is, for ``whoami-v2``; None: nobody that we know."""
         reader = self._reader(request)
         return reader.name if reader.is_verified else None
+
+    async def account(self, request: web.Request) -> Mapping[str, object] | None:
+        """What the upstream says of whoever asks; None: we do not ask it that.
+
+        Raises:
+            Problem: 401; 503, the upstream does not answer.
+        """
+        reader = self._reader(request)
+        if not isinstance(reader, HubReader):
+            return None
+        if reader.must_log_in:
+            raise unauthorized()
+        try:
+            account = await reader.account(self._library.upstream)
+        except GateUnavailableError as error:
+            raise _no_word(error, "knows whose this token is") from None
+        if account is None:
+            raise wrong_token()
+        return account.said
 
     async def operator(self, request: web.Request) -> None:
         """Raise unless *request* may see how the server is: ``/metrics``.
@@ -336,6 +350,15 @@ class Access:
                 "request_id": request_id.get(),
             }
         )
+
+
+def _no_word(error: GateUnavailableError, of_it: str) -> Problem:
+    log.warning(Event("upstream does not say who may read", error=str(error)))
+    return Problem(
+        503,
+        f"The upstream hub {of_it}, and does not answer: try again later",
+        more={"Retry-After": str(math.ceil(UNAVAILABLE_S))},
+    )
 
 
 def _door(

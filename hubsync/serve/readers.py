@@ -10,7 +10,7 @@ from hubsync.catalog.tokens import TokenRow
 from hubsync.model.globs import matches
 from hubsync.model.repo import LOCAL, RepoId
 from hubsync.model.token import digest_of
-from hubsync.ports.gate import Verdict
+from hubsync.ports.gate import Account, Verdict
 from hubsync.serve.asking import AskedGate
 
 
@@ -105,6 +105,14 @@ class HubReader:
     @property
     def must_log_in(self) -> bool:
         return self.token is None
+
+    async def account(self, upstream: str) -> Account | None:
+        """Whose the token is; None: *upstream* refuses it, or there is none.
+
+        Raises:
+            GateUnavailableError: *upstream* does not say.
+        """
+        return await self.gate.whose(self.token, upstream) if self.token else None
 
     def lists(self, row: RepoRow) -> bool:
         """Not what is private: a list would ask upstream about each."""

@@ -38,6 +38,13 @@ from huggingface_hub import HfApi
 api = HfApi()
 answer = [api.whoami()["name"], sorted(one.id for one in api.list_models())]
 """
+NAME = """
+from huggingface_hub import HfApi
+try:
+    answer = HfApi().whoami()["name"]
+except Exception as error:
+    answer = type(error.__cause__ or error).__name__
+"""
 HIDDEN = ["RepositoryNotFoundError"] * 4
 FINE = ["fine"] * 4
 
@@ -175,6 +182,29 @@ def test_the_upstreams_gates_hold_here_as_there(python: Path, tmp_path: Path) ->
         said = (tmp_path / "log").read_text()
     assert owner not in said
     assert other not in said
+
+
+def test_hf_auth_whoami_names_the_clients_own_account(
+    python: Path, tmp_path: Path
+) -> None:
+    mirrors, bobs = "hf_mirror" + "m" * 30, "hf_bob" + "b" * 30
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.add_token(mirrors, "the-mirrors-own")
+        hub.add_token(bobs, "bob")
+        more = {"HF_TOKEN": mirrors, "HUBSYNC_SERVE__AUTH": "pass-through"}
+        more["HF_ENDPOINT"] = hub.endpoint
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        with store.serving(tmp_path / "log") as url:
+            bob = client(python, tmp_path / "bob", url, bobs)
+            assert bob.ask(NAME) == "bob"
+            command = python.with_name("hf")
+            if command.exists():
+                assert "bob" in run(command, "auth", "whoami", env=bob.env)
+            wrong = client(python, tmp_path / "wrong", url, "hf_" + "x" * 34)
+            assert wrong.ask(NAME) == "HfHubHTTPError"
+        assert not any(mirrors in str(one.headers) for one in hub.requests)
+    assert bobs not in (tmp_path / "log").read_text()
 
 
 def _by_https(name: str) -> str:

@@ -172,6 +172,48 @@ def test_a_yes_outlives_the_upstream_as_long_as_it_counts(
     assert read(live, "gated", ALL).status == 503
 
 
+def who(live: Live, token: str | None = None) -> Answer:
+    return live.ask("/api/whoami-v2", headers=bearer(token) if token else {})
+
+
+def test_whose_a_token_is_says_the_upstream(live: Live, hub: TestHub) -> None:
+    alice, bob = who(live, ALL), who(live, NONE)
+    assert alice.status == bob.status == 200
+    assert (alice.json()["name"], bob.json()["name"]) == ("alice", "bob")
+    assert bob.json()["type"] == "user"
+    assert bob.json()["orgs"] == []
+    assert bob.json()["auth"]["accessToken"] == {"displayName": "test", "role": "read"}
+    assert who(live, ALL).json() == alice.json()
+    asked = hub.hub_requests("whoami-v2")
+    headers = [{k.lower(): v for k, v in one.headers.items()} for one in asked]
+    # Once each, with their own.
+    shown = [one.get("authorization") for one in headers]
+    assert shown == [f"Bearer {ALL}", f"Bearer {NONE}"]
+
+
+def test_a_token_that_the_upstream_refuses_is_nobodys(live: Live, hub: TestHub) -> None:
+    for _ in range(2):
+        refused = who(live, "hf_" + "x" * 34)
+        assert refused.status == 401
+        assert "Invalid credentials" in refused.headers["x-error-message"]
+    assert len(hub.hub_requests("whoami-v2")) == 1
+    nobody = who(live)
+    assert nobody.status == 401
+    assert "www-authenticate" in nobody.headers
+    assert len(hub.hub_requests("whoami-v2")) == 1
+
+
+def test_nobody_is_known_while_the_upstream_does_not_answer(
+    hub: TestHub, held: Mirror
+) -> None:
+    gate = HfGate({"huggingface": "http://127.0.0.1:9"}, QUICK)
+    with serving(held, gate=gate, auth="pass-through") as live:
+        answer = who(live, ALL)
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "2"
+        assert who(live).status == 401
+
+
 def test_s17_a_redirect_elsewhere_takes_no_token_along(
     live: Live, hub: TestHub, tmp_path: Path
 ) -> None:

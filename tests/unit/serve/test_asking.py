@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.ports.gate import GateUnavailableError, Verdict
-from hubsync.serve.asking import QUESTIONS_MAX, UNAVAILABLE_S, AskedGate
+from hubsync.ports.gate import Account, GateUnavailableError, Verdict
+from hubsync.serve.asking import AskedGate
+from hubsync.serve.questions import QUESTIONS_MAX, UNAVAILABLE_S
 from hubsync.serve.remembered import Remembered
 
 TOKEN = "hf_" + "a" * 34
@@ -44,6 +45,10 @@ class Oracle:
             return self.answer(token)
         finally:
             self.now -= 1
+
+    async def whose(self, token: str, upstream: str) -> Account | None:
+        await self.released.wait()
+        return None
 
 
 @in_loop
@@ -114,9 +119,9 @@ async def test_no_token_is_kept() -> None:
     gate = AskedGate(oracle, 60.0)
     await gate.may_read(REPO, TOKEN)
     await asyncio.sleep(0)
-    assert gate._running == {}
-    assert len(gate._answers._items) == 1
-    assert TOKEN not in str(gate._answers._items)
+    assert gate._verdicts._running == {}
+    assert len(gate._verdicts._kept._items) == 1
+    assert TOKEN not in str(gate._verdicts._kept._items)
 
 
 def test_what_is_remembered_is_bounded_and_ends() -> None:
