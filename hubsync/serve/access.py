@@ -181,11 +181,9 @@ class Access:
         """
         if visit := visit_of(request):
             visit.repo = str(row.repo) if row else f"{repo_type.url_prefix}{name}"
-        if self._is_open:
-            if row is None:
-                raise no_repo(repo_type, name)
-            return row
         reader = self._reader(request)
+        if row is not None and (self._is_open or not contents) and reader.sees(row):
+            return row  # no question, and no upstream that has to be up for it
         verdict = await self._verdict(reader, repo_type, name, row)
         if verdict is Verdict.WRONG_TOKEN:
             raise wrong_token()

@@ -36,6 +36,9 @@ class Reader(Protocol):
     def lists(self, row: RepoRow) -> bool:
         """Whether lists of repos name this one."""
 
+    def sees(self, row: RepoRow) -> bool:
+        """Whether it sees what a hub shows of a repo to everybody, whoever it is."""
+
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
         """What it may do with *repo*; *row* None: with one that is not held.
 
@@ -54,6 +57,9 @@ class FullReader:
     reads_all = True
 
     def lists(self, row: RepoRow) -> bool:
+        return True
+
+    def sees(self, row: RepoRow) -> bool:
         return True
 
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
@@ -80,6 +86,9 @@ class TokenReader:
         return "*" in self.row.grant.repos
 
     def lists(self, row: RepoRow) -> bool:
+        return self._may_read(row.repo)
+
+    def sees(self, row: RepoRow) -> bool:
         return self._may_read(row.repo)
 
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
@@ -116,6 +125,10 @@ class HubReader:
 
     def lists(self, row: RepoRow) -> bool:
         """Not what is private: a list would ask upstream about each."""
+        return self.sees(row)
+
+    def sees(self, row: RepoRow) -> bool:
+        """What is not private: gates and switches are in front of files alone."""
         return row.repo.upstream == LOCAL or _privacy(row.card_json) is False
 
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:

@@ -121,6 +121,34 @@ def test_of_a_gated_repo_everybody_sees_what_the_hub_shows(live: Live) -> None:
     assert shown.code == "RepoNotFound"
 
 
+def test_what_everybody_sees_of_a_gated_repo_needs_no_upstream(
+    hub: TestHub, held: Mirror
+) -> None:
+    gate = HfGate({"huggingface": "http://127.0.0.1:9"}, QUICK)
+    paths = ("", "/revision/main", "/tree/main", "/refs", "/treesize/main")
+    with serving(held, gate=gate, auth="pass-through") as live:
+        for token in (None, NONE, "garbage"):
+            headers = bearer(token) if token else {}
+            for path in paths:
+                shown = live.ask(f"/api/models/acme/gated{path}", headers=headers)
+                assert shown.status == 200, path
+            # Who may have the files, what is hidden, and what nobody has said of a
+            # repo is for the upstream to say.
+            for path in (
+                "/acme/gated/resolve/main/config.json",
+                "/api/models/acme/gated/commits/main",
+                "/api/models/acme/private",
+                "/api/models/acme/bare/tree/main",
+            ):
+                assert live.ask(path, headers=headers).status == 503, path
+
+
+def test_of_a_disabled_repo_everybody_sees_what_the_hub_shows(live: Live) -> None:
+    assert live.get("/api/models/acme/disabled").json()["disabled"] is True
+    assert live.get("/api/models/acme/disabled/tree/main").status == 200
+    assert read(live, "disabled", ALL).status == 403
+
+
 def test_lists_name_what_is_public_knowledge(live: Live) -> None:
     """Not what is private: upstream would have to be asked about each."""
     for token in (None, NONE, ALL):
