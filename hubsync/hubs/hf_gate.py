@@ -26,6 +26,7 @@ GATE_OPTIONS = HubOptions(
     redirects_max=3,
 )
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
+_RATE_LIMITED, _SERVER_ERROR = 429, 500
 _WRONG_TOKEN = "invalid credentials"  # noqa: S105 - what the Hub says of one
 # Not the address of their mailbox, nor what they pay.
 _SHOWN = ("type", "id", "name", "fullname", "isPro", "orgs", "auth")
@@ -61,7 +62,7 @@ class HfGate:
         if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
             return None
         if answer.status != _OK:
-            raise GateUnavailableError(f"{host} answers {answer.status} to {what}")
+            raise _no_word(answer, host, what)
         return _account(answer.body, host)
 
     async def _get(
@@ -85,6 +86,14 @@ class HfGate:
         return answer, transport.host
 
 
+def _no_word(answer: RawAnswer, host: str, what: str) -> GateUnavailableError:
+    status = answer.status
+    return GateUnavailableError(
+        f"{host} answers {status} to {what}",
+        down=status == _RATE_LIMITED or status >= _SERVER_ERROR,
+    )
+
+
 def _account(body: bytes, host: str) -> Account:
     try:
         said = json.loads(body)
@@ -104,7 +113,7 @@ def _verdict(answer: RawAnswer, host: str, what: str) -> Verdict:
     if answer.status == _OK:
         return Verdict.YES
     if answer.status not in (_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND):
-        raise GateUnavailableError(f"{host} answers {answer.status} to {what}")
+        raise _no_word(answer, host, what)
     if answer.headers.get("x-error-code") == "GatedRepo":
         return Verdict.GATED
     if _DISABLED in said:

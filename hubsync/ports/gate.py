@@ -50,12 +50,15 @@ class Gate(Protocol):
 class GateUnavailableError(HubsyncError):
     """The upstream does not say who may read.
 
-    *silent*: it said nothing at all, and would be waited for again.
+    *silent*: it said nothing at all, and would be waited for again.  *down*: it
+    does not answer, or says that it cannot now; not: it says what means nothing.
     """
 
     exit_code = ExitCode.UNAVAILABLE
     retryable = True
 
-    def __init__(self, message: str, *, silent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, silent: bool = False, down: bool = False
+    ) -> None:
         super().__init__(message)
-        self.silent = silent
+        self.silent, self.down = silent, silent or down

@@ -378,4 +378,4 @@ def _door(
         return ProxyDoor(networks, options.auth_header)
     assert options.auth == "pass-through", options.auth
     assert gate, "whoever decides must be asked"
-    return UpstreamDoor(AskedGate(gate, options.auth_cache_s))
+    return UpstreamDoor(AskedGate(gate, options.auth_cache_s, options.auth_stale_s))

@@ -109,6 +109,7 @@ def test_an_answer_that_is_none_is_neither_yes_nor_no(
     with pytest.raises(GateUnavailableError) as caught:
         ask(hub.endpoint, "acme/public")
     assert not caught.value.silent
+    assert caught.value.down is (status == 429 or status >= 500)
 
 
 @pytest.mark.parametrize("kind", ["reset", "silence"])
@@ -117,6 +118,7 @@ def test_no_answer_is_neither_yes_nor_no(hub: TestHub, kind: str) -> None:
     with pytest.raises(GateUnavailableError) as caught:
         ask(hub.endpoint, "acme/public", "hf_all")
     assert caught.value.silent
+    assert caught.value.down
     assert "hf_all" not in str(caught.value)
 
 

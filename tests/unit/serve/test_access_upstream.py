@@ -242,6 +242,44 @@ def test_nobody_is_known_while_the_upstream_does_not_answer(
         assert who(live).status == 401
 
 
+def test_a_reader_who_was_approved_goes_on_reading_while_the_upstream_is_down(
+    hub: TestHub, held: Mirror
+) -> None:
+    """Beyond `auth_cache`, for `auth_stale`; nobody else comes in by it."""
+    gate = HfGate({"huggingface": hub.endpoint}, QUICK)
+    with serving(held, gate=gate, auth="pass-through", auth_cache_s=0.0) as live:
+        for name in ("gated", "private"):
+            assert read(live, name, ALL).status == 200
+            assert read(live, name, NONE).status in (403, 404)
+        assert who(live, ALL).json()["name"] == "alice"
+        for fault in (
+            Fault("status", "/api/", status=503, times=-1),
+            Fault("reset", "/api/", times=-1),
+            Fault("silence", "/api/", times=-1),
+        ):
+            hub.faults.clear()
+            hub.faults.add(fault)
+            for _ in range(2):
+                for name in ("gated", "private"):
+                    assert read(live, name, ALL).body == name.encode(), fault
+                    assert read(live, name, NONE).status == 503
+                    assert read(live, name).status == 503
+                assert who(live, ALL).json()["name"] == "alice"
+        hub.stop()
+        assert read(live, "private", ALL).status == 200
+
+
+def test_a_reader_who_was_approved_is_shut_out_after_auth_stale(
+    hub: TestHub, held: Mirror
+) -> None:
+    gate = HfGate({"huggingface": hub.endpoint}, QUICK)
+    options = {"auth_cache_s": 0.0, "auth_stale_s": 0.0}
+    with serving(held, gate=gate, auth="pass-through", **options) as live:
+        assert read(live, "private", ALL).status == 200
+        hub.stop()
+        assert read(live, "private", ALL).status == 503
+
+
 def test_s17_a_redirect_elsewhere_takes_no_token_along(
     live: Live, hub: TestHub, tmp_path: Path
 ) -> None:
