@@ -217,13 +217,17 @@ class Access:
     ) -> bool:
         """Whether whoever asks may have a repo fetched that is not held.
 
+        What a gated one is made of the hub shows to everybody.  Nothing of its files
+        is fetched before `admit`.
+
         Raises:
             Problem: 503, the upstream decides and does not answer.
         """
         if self._is_open:
             return True
         reader = self._reader(request)
-        return await self._verdict(reader, repo_type, name, None) is Verdict.YES
+        verdict = await self._verdict(reader, repo_type, name, None)
+        return verdict in (Verdict.YES, Verdict.GATED)
 
     async def holds(
         self, request: web.Request, holder: int | None, repo: RepoId

@@ -15,7 +15,7 @@ from hubsync.ports.hub import (
     RevisionNotFoundError,
     UnavailableError,
 )
-from hubsync.serve.errors import Problem, no_repo, no_revision, not_held
+from hubsync.serve.errors import Problem, gated_for_us, no_repo, no_revision, not_held
 from hubsync.serve.found import Found
 from hubsync.serve.routing import Route
 
@@ -59,6 +59,8 @@ def problem_of_learning(error: HubsyncError, route: Route) -> Problem:
         return no_revision(route.revision or "main")
     if isinstance(error, RepoNotFoundError):
         return no_repo(route.repo_type, route.name)
+    if isinstance(error, GatedError):
+        return gated_for_us(route.repo_type, route.name)
     return _problem(error) or no_repo(route.repo_type, route.name)
 
 
@@ -66,12 +68,12 @@ def problem_of_fetching(error: HubsyncError, found: Found, path: str) -> Problem
     """What to answer when the upstream did not give a file."""
     if isinstance(error, FileNotFoundOnHubError | RepoNotFoundError):
         return not_held(path, found.commit)
+    if isinstance(error, GatedError):
+        return gated_for_us(found.row.repo.repo_type, found.row.repo.name)
     return _problem(error) or not_held(path, found.commit)
 
 
 def _problem(error: HubsyncError) -> Problem | None:
-    if isinstance(error, GatedError):
-        return Problem(403, str(error), code="GatedRepo")
     if error.exit_code is ExitCode.NOT_ALLOWED:
         # Of the mirror's token, or by its configuration: nothing that the client
         # could do about it.

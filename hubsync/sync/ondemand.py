@@ -164,7 +164,8 @@ class OnDemand:
             try:
                 self._require_up(upstream)
                 await self._pull(
-                    PullRequest(repo, question.revision, NOTHING), self._questions
+                    PullRequest(repo, question.revision, NOTHING, contents=False),
+                    self._questions,
                 )
             except RepoNotFoundError as refusal:
                 error = error or refusal
@@ -223,8 +224,10 @@ class OnDemand:
             self._require_up(row.repo.upstream)
             selection = await asyncio.to_thread(self._held_of, row, revision)
             if selection is not None:
+                contents = selection.paths is None or bool(selection.paths)
                 await self._pull(
-                    PullRequest(row.repo, revision, selection), self._refreshes
+                    PullRequest(row.repo, revision, selection, contents=contents),
+                    self._refreshes,
                 )
         except HubsyncError as error:
             # Nothing that was held is lost by it; the next one asks again.

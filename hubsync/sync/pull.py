@@ -126,6 +126,8 @@ class Puller:
         self, request: PullRequest, row: RepoRow | None, hub: Hub, started: float
     ) -> PullResult:
         resolved = await self._resolve(request, row, hub)
+        if resolved.refusal is not None and request.contents:
+            raise resolved.refusal
         recorded = None
         if row is not None and not request.force:
             recorded = await asyncio.to_thread(

@@ -19,6 +19,7 @@ class PullRequest:
     force: bool = False  # list the tree again; accept a repo with a new hub id
     offline: bool = False  # send nothing; answer from the store
     dry_run: bool = False  # plan only; change nothing
+    contents: bool = True  # False: record it also if none of its files are for us
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,23 @@ def test_the_upstreams_gates_hold_here_as_there(python: Path, tmp_path: Path) ->
     assert other not in said
 
 
+def test_a_gate_that_is_closed_to_the_mirror_sounds_like_the_hubs(
+    python: Path, tmp_path: Path
+) -> None:
+    """What there is can be seen; the files cannot be had."""
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.create_repo("acme/gated", gated="manual").commit({"config.json": b"{}"})
+        more = {"HF_ENDPOINT": hub.endpoint, "HUBSYNC_SERVE__ON_MISSING": "on_demand"}
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        with store.serving(tmp_path / "log") as url:
+            there, here = (
+                client(python, tmp_path / kind, where, None).ask(GATED, "acme/gated")
+                for kind, where in (("there", hub.endpoint), ("here", url))
+            )
+    assert here == there == [["GatedRepoError", "fine"]]
+
+
 def test_hf_auth_whoami_names_the_clients_own_account(
     python: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """What is not held is fetched for those only who may read it."""
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -58,10 +60,11 @@ def test_s21_what_the_mirrors_own_token_opens_is_not_fetched_for_everybody(
         assert server.get(one).status == 401
         assert server.get(one, **bearer(BOB)).status == 404
         assert server.get("/rival/two/raw/main/w.bin", **bearer(ALICE)).status == 404
-        gated = server.get("/acme/gated/resolve/main/w.bin", **bearer(BOB))
-        assert gated.status == 404
         asked = {one.path.rpartition("/")[2] for one in hub.requests}
         assert asked == {"auth-check"}
+        gated = server.get("/acme/gated/resolve/main/w.bin", **bearer(BOB))
+        assert (gated.status, gated.code) == (403, "GatedRepo")
+        assert not any("/resolve/" in one.path for one in hub.requests)
         assert server.get(one, **bearer(ALICE)).body == WEIGHTS
         assert server.get(one, **bearer(BOB)).status == 404
         assert server.get(one).status == 401
@@ -74,3 +77,98 @@ def test_s21_what_the_mirrors_own_token_opens_is_not_fetched_for_everybody(
             )
             if headers.get("authorization") in (f"Bearer {ALICE}", f"Bearer {BOB}"):
                 assert is_question
+
+
+GATED = "/api/models/acme/gated"
+METADATA = (
+    "",
+    "/revision/main",
+    "/tree/main?recursive=true",
+    "/refs",
+    "/treesize/main",
+)
+
+
+@pytest.fixture
+def unapproved(tmp_path: Path, hub: TestHub) -> Mirror:
+    """Its own token opens what is public, and no gate."""
+    hub.create_repo("acme/gated", gated="manual").commit(
+        {"config.json": b"{}", "w.bin": Lfs(WEIGHTS)}
+    )
+    hub.create_repo("acme/hers", private=True).commit({"config.json": b"{}"})
+    hub.add_token(OWN, "mirror")
+    everything = {"acme/gated", "acme/hers"}
+    hub.add_token(ALICE, "alice", approved=everything, can_read=everything)
+    hub.add_token(BOB, "bob")
+    return QuickMirror(tmp_path / "mirror", hub.endpoint, {"HF_TOKEN": OWN})
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_hub_shows_of_a_gated_repo_is_shown_though_its_files_are_refused(
+    hub: TestHub, unapproved: Mirror, workers: str
+) -> None:
+    with serving(unapproved, workers=workers) as server:
+        for path in METADATA:
+            assert server.get(f"{GATED}{path}").status == 200, path
+        assert json.loads(server.get(GATED).body)["gated"] == "manual"
+        tree = json.loads(server.get(f"{GATED}/tree/main").body)
+        assert [one["path"] for one in tree] == ["config.json", "w.bin"]
+        for name in ("config.json", "w.bin"):
+            for verb in ("resolve", "raw"):
+                if (name, verb) == ("w.bin", "raw"):  # a pointer, made here
+                    continue
+                refused = server.get(f"/acme/gated/{verb}/main/{name}")
+                assert (refused.status, refused.code) == (403, "GatedRepo")
+                said = refused.headers["x-error-message"]
+                assert said.startswith("Access to model acme/gated is restricted")
+                assert said == refused.body.decode()
+
+
+def test_who_is_not_approved_sees_as_much_where_the_upstream_decides(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    with serving(unapproved, auth="pass-through") as server:
+        file = "/acme/gated/resolve/main/config.json"
+        assert server.get(file).status == 401
+        assert server.get(file, **bearer(BOB)).status == 403
+        for headers in ({}, bearer(BOB), bearer(ALICE)):
+            for path in METADATA:
+                assert server.get(f"{GATED}{path}", **headers).status == 200, path
+        # She may have it, the mirror may not: it says whose token is meant.
+        refused = server.get(file, **bearer(ALICE))
+        assert (refused.status, refused.code) == (403, "GatedRepo")
+        assert "mirror" in refused.headers["x-error-message"]
+
+
+def test_a_gated_repo_that_moves_on_is_looked_at_again(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    """Also where the gate keeps us from its history."""
+    repo, _ = hub.world.find("model", "acme/gated")
+    assert repo is not None
+    with serving(unapproved, refresh_after="0s") as server:
+        first = json.loads(server.get(GATED).body)["sha"]
+        second = repo.commit({"new.txt": b"new"})
+        assert first != second
+        deadline = time.monotonic() + 30
+        while json.loads(server.get(GATED).body)["sha"] != second:
+            assert time.monotonic() < deadline
+
+
+def test_a_gate_that_opens_for_the_mirror_gives_its_files(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    file = "/acme/gated/resolve/main/w.bin"
+    with serving(unapproved) as server:
+        assert server.get(file).code == "GatedRepo"
+        hub.add_token(OWN, "mirror", approved={"acme/gated"})
+        assert server.get(file).body == WEIGHTS
+
+
+def test_a_pull_of_a_gated_repo_is_refused_before_anything_is_recorded(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    done = unapproved.run("pull", "acme/gated")
+    assert done.returncode == 4
+    assert "is gated" in done.stderr
+    assert not any("/tree/" in one.path for one in hub.requests)
