@@ -90,6 +90,11 @@ class Access:
         return self._is_open
 
     @property
+    def asks_upstream(self) -> bool:
+        """Whether the upstream says of each who asks what they may read."""
+        return isinstance(self._door, UpstreamDoor)
+
+    @property
     def is_watching(self) -> bool:
         """Whether it matters at all who sends a request."""
         return self._audit is not None or not self._is_open

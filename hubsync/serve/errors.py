@@ -145,6 +145,16 @@ def gated_for_us(repo_type: RepoType, name: str) -> Problem:
     )
 
 
+def hidden_from_us(repo_type: RepoType, name: str) -> Problem:
+    """For those only to whom the upstream shows it: for others it is not there."""
+    return Problem(
+        404,
+        f"Repository not found: the upstream shows you the {repo_type} {name}, and "
+        "not this mirror's own token. Its operator has to get that token access.",
+        code="RepoNotFound",
+    )
+
+
 def disabled() -> Problem:
     return Problem(403, "Access to this resource is disabled.")
 

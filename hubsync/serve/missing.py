@@ -11,11 +11,19 @@ from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
     GatedError,
+    NotAllowedError,
     RepoNotFoundError,
     RevisionNotFoundError,
     UnavailableError,
 )
-from hubsync.serve.errors import Problem, gated_for_us, no_repo, no_revision, not_held
+from hubsync.serve.errors import (
+    Problem,
+    gated_for_us,
+    hidden_from_us,
+    no_repo,
+    no_revision,
+    not_held,
+)
 from hubsync.serve.found import Found
 from hubsync.serve.routing import Route
 
@@ -25,8 +33,12 @@ RETRY_AFTER_S = 10
 class Missing(Protocol):
     """Gets what is missing.  Where there is none of it, it is refused."""
 
-    async def learn(self, row: RepoRow | None, route: Route) -> None:
+    async def learn(
+        self, row: RepoRow | None, route: Route, *, shown: bool = False
+    ) -> None:
         """Have the repo and the revision of *route* recorded, if that can be.
+
+        *shown*: the upstream shows it to whoever asks, by its own word.
 
         Raises:
             Problem: it cannot; what to answer.
@@ -53,14 +65,18 @@ class Missing(Protocol):
         """
 
 
-def problem_of_learning(error: HubsyncError, route: Route) -> Problem:
+def problem_of_learning(
+    error: HubsyncError, route: Route, *, shown: bool = False
+) -> Problem:
     """What to answer when the upstream did not tell us of a repo."""
     if isinstance(error, RevisionNotFoundError) or error.exit_code is ExitCode.USAGE:
         return no_revision(route.revision or "main")
-    if isinstance(error, RepoNotFoundError):
-        return no_repo(route.repo_type, route.name)
     if isinstance(error, GatedError):
         return gated_for_us(route.repo_type, route.name)
+    if shown and isinstance(error, RepoNotFoundError | NotAllowedError):
+        return hidden_from_us(route.repo_type, route.name)
+    if isinstance(error, RepoNotFoundError):
+        return no_repo(route.repo_type, route.name)
     return _problem(error) or no_repo(route.repo_type, route.name)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.pulling import Mirror
 from tests.testhub import Lfs, TestHub
 from tests.upstream.faulting import QuickMirror
-from tests.upstream.test_on_demand import serving
+from tests.upstream.test_on_demand import Server, serving
 
 WEIGHTS = bytes(range(256)) * 4_000
 OWN, ALICE, BOB = ("hf_" + letter * 34 for letter in "mab")
@@ -172,3 +172,86 @@ def test_a_pull_of_a_gated_repo_is_refused_before_anything_is_recorded(
     assert done.returncode == 4
     assert "is gated" in done.stderr
     assert not any("/tree/" in one.path for one in hub.requests)
+
+
+HERS = ("/acme/hers/resolve/main/config.json", "/api/models/acme/hers")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_reader_may_see_and_the_mirror_not_is_named_to_that_reader_alone(
+    hub: TestHub, unapproved: Mirror, workers: str
+) -> None:
+    with serving(unapproved, auth="pass-through", workers=workers) as server:
+        for path in HERS:
+            for _ in range(2):  # the upstream's no to the mirror is remembered
+                told = server.get(path, **bearer(ALICE))
+                assert (told.status, told.code) == (404, "RepoNotFound")
+                said = told.headers["x-error-message"]
+                assert "acme/hers" in said
+                assert "this mirror's own token" in said
+            nothing = path.replace("hers", "none")
+            for headers in ({}, bearer(BOB), bearer("hf_" + "x" * 34)):
+                assert told_of(server, path, headers) == told_of(
+                    server, nothing, headers
+                )
+            # Neither has what is not there for anybody another reason.
+            assert "own token" not in str(server.get(nothing, **bearer(ALICE)))
+        shown = [
+            (one.path, {k.lower(): v for k, v in one.headers.items()})
+            for one in hub.requests
+        ]
+        for path, headers in shown:
+            theirs = headers.get("authorization") not in (None, f"Bearer {OWN}")
+            assert theirs <= path.endswith("/auth-check"), path
+
+
+def told_of(
+    server: Server, path: str, headers: dict[str, str]
+) -> tuple[int, str | None, bytes]:
+    """The answer, whatever the name of the repo is."""
+    got = server.get(path, **headers)
+    return got.status, got.code, got.body.replace(b"acme/none", b"acme/hers")
+
+
+def test_what_may_not_be_fetched_by_configuration_is_no_fault_of_the_token(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    config = unapproved.root.parent / "hubsync.toml"
+    config.write_text('[serve]\ndeny = ["acme/*"]\n')
+    unapproved.settings = {**unapproved.settings, "HUBSYNC_CONFIG": str(config)}
+    with serving(unapproved, auth="pass-through") as server:
+        refused = server.get(HERS[0], **bearer(ALICE))
+        assert (refused.status, refused.code) == (404, "RepoNotFound")
+        assert "own token" not in str(refused)
+
+
+def test_where_nobody_is_told_by_the_upstream_what_there_is_the_mirror_tells_nobody(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    with serving(unapproved) as server:
+        assert told_of(server, HERS[0], {}) == told_of(
+            server, HERS[0].replace("hers", "none"), {}
+        )
+
+
+def test_s21_one_readers_private_bytes_are_not_anothers(
+    hub: TestHub, unapproved: Mirror
+) -> None:
+    """Both repos are read through the mirror's token, each by whom it is for."""
+    bobs = hub.create_repo("bob/notes", private=True)
+    bobs.commit({"config.json": b"what only bob may read"})
+    hub.add_token(OWN, "mirror", can_read={"acme/hers", "bob/notes"})
+    hub.add_token(BOB, "bob", can_read={"bob/notes"})
+    notes = "/bob/notes/resolve/main/config.json"
+    with serving(unapproved, auth="pass-through") as server:
+        assert server.get(notes, **bearer(ALICE)).status == 404
+        assert server.get(notes, **bearer(BOB)).body == b"what only bob may read"
+        assert server.get(HERS[0], **bearer(ALICE)).body == b"{}"
+        for _ in range(2):
+            for path, other in ((notes, ALICE), (HERS[0], BOB)):
+                nothing = "/acme/none/resolve/main/config.json"
+                name = path.split("/resolve")[0].strip("/").encode()
+                refused = server.get(path, **bearer(other))
+                missing = server.get(nothing, **bearer(other))
+                assert refused.status == missing.status == 404
+                assert refused.body.replace(name, b"acme/none") == missing.body
