@@ -146,12 +146,14 @@ def gated_for_us(repo_type: RepoType, name: str) -> Problem:
 
 
 def hidden_from_us(repo_type: RepoType, name: str) -> Problem:
-    """For those only to whom the upstream shows it: for others it is not there."""
+    """For those only to whom the upstream shows it: for others it is not there.
+
+    No code: with one, clients say what they make of it, and not this.
+    """
     return Problem(
-        404,
-        f"Repository not found: the upstream shows you the {repo_type} {name}, and "
-        "not this mirror's own token. Its operator has to get that token access.",
-        code="RepoNotFound",
+        403,
+        f"The upstream lets you read the {repo_type} {name}, and not this mirror's "
+        "own token. Its operator has to get that token access",
     )
 
 

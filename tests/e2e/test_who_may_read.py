@@ -1,6 +1,7 @@
 """Real clients against a mirror that asks who they are."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -199,6 +200,34 @@ def test_a_gate_that_is_closed_to_the_mirror_sounds_like_the_hubs(
                 for kind, where in (("there", hub.endpoint), ("here", url))
             )
     assert here == there == [["GatedRepoError", "fine"]]
+
+
+def test_hf_download_says_that_it_is_the_mirrors_token_that_may_not(
+    tmp_path: Path,
+) -> None:
+    hers, mirrors = "hf_hers" + "h" * 30, "hf_mirror" + "m" * 30
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.create_repo("acme/hers", private=True).commit({"config.json": b"{}"})
+        hub.add_token(hers, can_read={"acme/hers"})
+        hub.add_token(mirrors, "mirror")
+        more = {"HF_TOKEN": mirrors, "HUBSYNC_SERVE__AUTH": "pass-through"}
+        more |= {"HF_ENDPOINT": hub.endpoint}
+        more |= {"HUBSYNC_SERVE__ON_MISSING": "on_demand"}
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        python = Client(Path(), {}).python
+        with store.serving(tmp_path / "log") as url:
+            for token, is_told in ((hers, True), ("hf_" + "x" * 34, False)):
+                one = client(python, tmp_path / token, url, token)
+                done = subprocess.run(
+                    [python.with_name("hf"), "download", "acme/hers"],
+                    env=one.env,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode != 0
+                assert ("this mirror's own token" in done.stderr) is is_told
 
 
 def test_hf_auth_whoami_names_the_clients_own_account(
