@@ -255,3 +255,20 @@ def test_s21_one_readers_private_bytes_are_not_anothers(
                 missing = server.get(nothing, **bearer(other))
                 assert refused.status == missing.status == 404
                 assert refused.body.replace(name, b"acme/none") == missing.body
+
+
+@pytest.mark.parametrize(("stale", "status"), [("1h", 200), ("0s", 503)])
+def test_who_was_let_in_reads_on_as_long_as_it_is_configured(
+    hub: TestHub, mirror: Mirror, stale: str, status: int
+) -> None:
+    one = "/acme/one/resolve/main/w.bin"
+    settings = {"auth": "pass-through", "auth_cache": "0s", "auth_stale": stale}
+    with serving(mirror, **settings) as server:
+        assert server.get(one, **bearer(ALICE)).body == WEIGHTS
+        assert server.get(one, **bearer(BOB)).status == 404
+        hub.stop()
+        for _ in range(3):
+            assert server.get(one, **bearer(ALICE)).status == status
+            assert server.get(one, **bearer(BOB)).status == 503
+            assert server.get(one).status == 503
+            assert server.get("/api/models/acme/gated", **bearer(BOB)).status == 503
