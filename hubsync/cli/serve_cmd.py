@@ -166,6 +166,7 @@ def _options(settings: Settings) -> ServeOptions:
         connections_per_client_max=serve.connections_per_client,
         auth=serve.auth,
         auth_cache_s=serve.auth_cache,
+        auth_stale_s=serve.auth_stale,
         auth_header=serve.auth_header,
         trusted_proxies=serve.trusted_proxies,
         audit_log=serve.audit_log,

@@ -127,6 +127,7 @@ class ServeSettings(Section):
     xet_above: Size = 50_000_000_000
     auth: Literal["open", "tokens", "pass-through", "proxy"] = "open"
     auth_cache: Delay = 60.0
+    auth_stale: Delay = 3600.0
     auth_header: str = "X-Forwarded-User"
     trusted_proxies: tuple[str, ...] = ()
     audit_log: Path | None = None

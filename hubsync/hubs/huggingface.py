@@ -25,6 +25,7 @@ from hubsync.model.revision import (
 )
 from hubsync.model.snapshot import Commit, RepoInfo, Resolved, TreeEntry
 from hubsync.ports.hub import (
+    GatedError,
     HubAnswerError,
     HubError,
     Known,
@@ -93,11 +94,11 @@ class HuggingFaceHub:
         docs/adr/0003.
         """
         asked = _as_asked(revision)
-        commit, info = None, None
+        commit, info, refusal = None, None, None
         if known is not None:
             commit = await self._commit_of_known(repo, asked or DEFAULT_BRANCH, known)
         if commit is None:
-            commit, info = await self._commit_and_info(repo, asked)
+            commit, info, refusal = await self._commit_and_info(repo, asked)
         if asked and is_commit(asked) and commit.oid != asked:
             raise HubAnswerError(
                 f"{repo}: asked for {asked[:10]}, the hub gave {commit.oid[:10]}",
@@ -105,7 +106,7 @@ class HuggingFaceHub:
             )
         named = info.repo if info else repo
         ref = await self._ref(named, revision, commit.oid)
-        return Resolved(repo=named, commit=commit, ref=ref, info=info)
+        return Resolved(named, commit, ref, info, refusal)
 
     async def tree(self, repo: RepoId, commit: str) -> list[TreeEntry]:
         """As `Hub.tree`: all of it, or an error."""
@@ -145,6 +146,8 @@ class HuggingFaceHub:
         """
         try:
             history, moved = await self._history(repo, asked)
+        except GatedError:
+            return None  # info is for everybody, and says whether this is the repo
         except (NotAllowedError, UnavailableError):
             raise  # info would be given, or asked for in vain
         except (HubError, WireError):
@@ -154,7 +157,7 @@ class HuggingFaceHub:
 
     async def _commit_and_info(
         self, repo: RepoId, asked: str | None
-    ) -> tuple[Commit, RepoInfo]:
+    ) -> tuple[Commit, RepoInfo, GatedError | None]:
         url = self._api(repo) + (f"/revision/{quote(asked, safe='')}" if asked else "")
         answer = await self._session.get(url, repo, asked)
         if isinstance(answer.json, Mapping) and answer.json.get("sha") is None:
@@ -162,14 +165,18 @@ class HuggingFaceHub:
                 f"{repo} has no commit yet", hint="There is nothing to pull."
             )
         info, sha = parse_info(repo, answer.json)
-        return await self._commit(info, sha), info
+        try:
+            return await self._commit(info, sha), info, None
+        except GatedError as refusal:
+            # The gate is in front of the history, and of the files.
+            return Commit(sha, committed_at=_last_modified(info)), info, refusal
 
     async def _commit(self, info: RepoInfo, sha: str) -> Commit:
         """Title, author and date of *sha*, as far as the hub tells them."""
         try:
             history, _ = await self._history(info.repo, sha)
         except NotAllowedError:
-            raise  # gated: the files would not come either
+            raise  # the files would not come either
         except (HubError, WireError) as error:
             self._progress.note(
                 f"{info.repo}: its history cannot be read, so this version is "

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from hubsync.model.digest import Descriptor, Digest, GitOid
+from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoId
 from hubsync.model.revision import RefName
 
@@ -96,10 +97,12 @@ class RepoInfo:
 class Resolved:
     """A revision pinned down: the commit, and the ref that named it, if one did.
 
-    *info* is None when the hub was not asked for it again.
+    *info* is None when the hub was not asked for it again.  *refusal*: the hub shows
+    what there is, and gives none of the files to us.
     """
 
     repo: RepoId
     commit: Commit
     ref: RefName | None
     info: RepoInfo | None
+    refusal: HubsyncError | None = None

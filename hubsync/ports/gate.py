@@ -1,5 +1,7 @@
 """Who may read what an upstream has, by the upstream's own word."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -17,6 +19,13 @@ class Verdict(Enum):
     WRONG_TOKEN = "wrong token"  # noqa: S105 - a verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who has a token: what ``whoami-v2`` says, as far as clients show it."""
+
+    said: Mapping[str, object]
+
+
 class Gate(Protocol):
     """Asks upstreams; keeps nothing."""
 
@@ -30,16 +39,26 @@ class Gate(Protocol):
             GateUnavailableError: the upstream does not say.
         """
 
+    async def whose(self, token: str, upstream: str) -> Account | None:
+        """Whose *token* is; None: *upstream* refuses it.  It goes nowhere else.
+
+        Raises:
+            GateUnavailableError: the upstream does not say.
+        """
+
 
 class GateUnavailableError(HubsyncError):
     """The upstream does not say who may read.
 
-    *silent*: it said nothing at all, and would be waited for again.
+    *silent*: it said nothing at all, and would be waited for again.  *down*: it
+    does not answer, or says that it cannot now; not: it says what means nothing.
     """
 
     exit_code = ExitCode.UNAVAILABLE
     retryable = True
 
-    def __init__(self, message: str, *, silent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, silent: bool = False, down: bool = False
+    ) -> None:
         super().__init__(message)
-        self.silent = silent
+        self.silent, self.down = silent, silent or down

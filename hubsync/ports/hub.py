@@ -58,7 +58,8 @@ class Hub(Protocol):
         """Pin *revision* (None: the default branch) to a commit.
 
         ``Resolved.repo`` carries the name the hub answers with now, which
-        differs from *repo* after a rename.
+        differs from *repo* after a rename.  ``Resolved.refusal`` is the GatedError of
+        a repo that is shown to us, and not given.
 
         Raises:
             RepoNotFoundError, RevisionNotFoundError, NotAllowedError,

@@ -7,7 +7,7 @@ decided is whether somebody may read a *repo*: no digest and no ETag opens anyth
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ from hubsync.model.errors import UsageError
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.ports.gate import Gate, GateUnavailableError, Verdict
 from hubsync.serve.allowance import Allowance
-from hubsync.serve.asking import UNAVAILABLE_S, AskedGate
+from hubsync.serve.asking import AskedGate
 from hubsync.serve.audit import AuditLog
 from hubsync.serve.credentials import wrong_token
 from hubsync.serve.doors import Door, OpenDoor, ProxyDoor, TokenDoor, UpstreamDoor
@@ -26,7 +26,8 @@ from hubsync.serve.events import Event
 from hubsync.serve.library import Library
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.proxies import client_of
-from hubsync.serve.readers import ANYBODY, Reader, TokenReader
+from hubsync.serve.questions import UNAVAILABLE_S
+from hubsync.serve.readers import ANYBODY, HubReader, Reader, TokenReader
 from hubsync.serve.redact import redacted
 from hubsync.serve.trust import Network, is_trusted, parse_networks, peer_of
 from hubsync.serve.visit import Visit, begin, visit_of
@@ -87,6 +88,11 @@ class Access:
     def is_open(self) -> bool:
         """Whether everybody may read everything."""
         return self._is_open
+
+    @property
+    def asks_upstream(self) -> bool:
+        """Whether the upstream says of each who asks what they may read."""
+        return isinstance(self._door, UpstreamDoor)
 
     @property
     def is_watching(self) -> bool:
@@ -180,11 +186,9 @@ class Access:
         """
         if visit := visit_of(request):
             visit.repo = str(row.repo) if row else f"{repo_type.url_prefix}{name}"
-        if self._is_open:
-            if row is None:
-                raise no_repo(repo_type, name)
-            return row
         reader = self._reader(request)
+        if row is not None and (self._is_open or not contents) and reader.sees(row):
+            return row  # no question, and no upstream that has to be up for it
         verdict = await self._verdict(reader, repo_type, name, row)
         if verdict is Verdict.WRONG_TOKEN:
             raise wrong_token()
@@ -211,18 +215,15 @@ class Access:
         try:
             return await reader.verdict(repo, row)
         except GateUnavailableError as error:
-            log.warning(Event("upstream does not say who may read", error=str(error)))
-            raise Problem(
-                503,
-                "The upstream hub decides who may read this, and does not answer: "
-                "try again later",
-                more={"Retry-After": str(math.ceil(UNAVAILABLE_S))},
-            ) from None
+            raise _no_word(error, "decides who may read this") from None
 
     async def may_fetch(
         self, request: web.Request, repo_type: RepoType, name: str
     ) -> bool:
         """Whether whoever asks may have a repo fetched that is not held.
+
+        What a gated one is made of the hub shows to everybody.  Nothing of its files
+        is fetched before `admit`.
 
         Raises:
             Problem: 503, the upstream decides and does not answer.
@@ -230,7 +231,8 @@ class Access:
         if self._is_open:
             return True
         reader = self._reader(request)
-        return await self._verdict(reader, repo_type, name, None) is Verdict.YES
+        verdict = await self._verdict(reader, repo_type, name, None)
+        return verdict in (Verdict.YES, Verdict.GATED)
 
     async def holds(
         self, request: web.Request, holder: int | None, repo: RepoId
@@ -265,6 +267,25 @@ class Access:
         """Who it is, for ``whoami-v2``; None: nobody that we know."""
         reader = self._reader(request)
         return reader.name if reader.is_verified else None
+
+    async def account(self, request: web.Request) -> Mapping[str, object] | None:
+        """What the upstream says of whoever asks; None: we do not ask it that.
+
+        Raises:
+            Problem: 401; 503, the upstream does not answer.
+        """
+        reader = self._reader(request)
+        if not isinstance(reader, HubReader):
+            return None
+        if reader.must_log_in:
+            raise unauthorized()
+        try:
+            account = await reader.account(self._library.upstream)
+        except GateUnavailableError as error:
+            raise _no_word(error, "knows whose this token is") from None
+        if account is None:
+            raise wrong_token()
+        return account.said
 
     async def operator(self, request: web.Request) -> None:
         """Raise unless *request* may see how the server is: ``/metrics``.
@@ -338,6 +359,15 @@ class Access:
         )
 
 
+def _no_word(error: GateUnavailableError, of_it: str) -> Problem:
+    log.warning(Event("upstream does not say who may read", error=str(error)))
+    return Problem(
+        503,
+        f"The upstream hub {of_it}, and does not answer: try again later",
+        more={"Retry-After": str(math.ceil(UNAVAILABLE_S))},
+    )
+
+
 def _door(
     library: Library,
     options: ServeOptions,
@@ -357,4 +387,4 @@ def _door(
         return ProxyDoor(networks, options.auth_header)
     assert options.auth == "pass-through", options.auth
     assert gate, "whoever decides must be asked"
-    return UpstreamDoor(AskedGate(gate, options.auth_cache_s))
+    return UpstreamDoor(AskedGate(gate, options.auth_cache_s, options.auth_stale_s))

@@ -102,7 +102,7 @@ class Api:
         named = (route.repo_type, route.name)
         row = await self._named(*named)
         if row is None and self._missing and await access.may_fetch(request, *named):
-            await self._missing.learn(None, route)
+            await self._missing.learn(None, route, shown=access.asks_upstream)
             row = await self._named(*named)
         contents = route.verb not in METADATA
         return await access.admit(request, *named, row, contents=contents)

@@ -1,67 +1,74 @@
-"""Asking an upstream who may read: once for all who wait, and not again at once."""
-
-import asyncio
-import hashlib
+"""Asking an upstream who may read, and who somebody is, and remembering it."""
 
 from hubsync.model.repo import RepoId
-from hubsync.ports.gate import Gate, GateUnavailableError, Verdict
+from hubsync.ports.gate import Account, Gate, Verdict
+from hubsync.serve.questions import (
+    ANSWERS_MAX,
+    About,
+    Kept,
+    Questions,
+    Room,
+    digest_of,
+)
 from hubsync.serve.remembered import Remembered
 
-ANSWERS_MAX = 10_000
-QUESTIONS_MAX = 32  # on the way at once: each has a thread
-UNAVAILABLE_S = 2.0  # an upstream that does not answer is left alone so long
-
-Key = tuple[bytes, RepoId]
+ACCOUNTS_MAX = 1000  # one may have many organisations to its name
 
 
 class AskedGate:
     """A `Gate` that remembers.
 
-    A yes and a no count for *cache_s* from when the question was sent.  After
-    that nothing counts until the upstream has answered again: whom it has shut
-    out is not let in because it is down.
+    A yes and a no count for *cache_s* from when the question was sent.  A yes
+    counts *stale_s* longer while the upstream does not answer: whom it has shut
+    out meanwhile reads on so long, and not for ever because it is down.
     """
 
     def __init__(
-        self, gate: Gate, cache_s: float, answers: Remembered[Verdict] | None = None
+        self,
+        gate: Gate,
+        cache_s: float,
+        stale_s: float,
+        verdicts: Remembered[Kept[Verdict]] | None = None,
     ) -> None:
-        self._gate, self._cache_s = gate, cache_s
-        self._answers = answers or Remembered[Verdict](ANSWERS_MAX)
-        self._silent_until: dict[str, float] = {}  # by upstream
-        self._running: dict[Key, asyncio.Task[Verdict]] = {}
-        self._room = asyncio.Semaphore(QUESTIONS_MAX)
+        self._gate, room = gate, Room()
+        self._verdicts = Questions(
+            room,
+            verdicts or Remembered[Kept[Verdict]](ANSWERS_MAX),
+            cache_s=cache_s,
+            stale_s=stale_s,
+            lasts=lambda verdict: verdict is Verdict.YES,
+        )
+        self._accounts = Questions(
+            room,
+            Remembered[Kept[Account | None]](ACCOUNTS_MAX),
+            cache_s=cache_s,
+            stale_s=stale_s,
+            lasts=lambda account: account is not None,
+        )
 
     async def may_read(self, repo: RepoId, token: str | None) -> Verdict:
-        # The token itself is not kept: what is in our memory opens nothing.
-        key = (hashlib.sha256((token or "").encode()).digest(), repo)
-        found = self._answers.get(key)
-        if found is not None:
-            return found
-        task = self._running.get(key)
-        if task is None:
-            task = asyncio.create_task(self._ask(key, token))
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._ended(key, done))
-        # One who leaves does not take the answer away from the others.
-        return await asyncio.shield(task)
+        """As `Gate.may_read`."""
 
-    def _ended(self, key: Key, done: asyncio.Task[Verdict]) -> None:
-        del self._running[key]
-        if not done.cancelled():
-            done.exception()  # looked at, also when all who waited have left
+        async def ask() -> Verdict:
+            verdict = await self._gate.may_read(repo, token)
+            if verdict is Verdict.WRONG_TOKEN:
+                self._refused(token)
+            return verdict
 
-    async def _ask(self, key: Key, token: str | None) -> Verdict:
-        repo = key[1]
-        async with self._room:
-            sent = self._answers.now()
-            if sent < self._silent_until.get(repo.upstream, sent):
-                raise GateUnavailableError(f"{repo.upstream} did not answer just now")
-            try:
-                verdict = await self._gate.may_read(repo, token)
-            except GateUnavailableError as error:
-                if error.silent:
-                    until = self._answers.now() + UNAVAILABLE_S
-                    self._silent_until[repo.upstream] = until
-                raise
-        self._answers.put(key, verdict, until=sent + self._cache_s)
-        return verdict
+        return await self._verdicts.answer(About.of(repo.upstream, token, repo), ask)
+
+    async def whose(self, token: str, upstream: str) -> Account | None:
+        """As `Gate.whose`."""
+
+        async def ask() -> Account | None:
+            account = await self._gate.whose(token, upstream)
+            if account is None:
+                self._refused(token)
+            return account
+
+        return await self._accounts.answer(About.of(upstream, token, "account"), ask)
+
+    def _refused(self, token: str | None) -> None:
+        """It opens nothing, whatever it did for other repos before."""
+        self._verdicts.forget(digest_of(token))
+        self._accounts.forget(digest_of(token))

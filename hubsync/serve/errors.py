@@ -146,6 +146,30 @@ def gated(repo_type: RepoType, name: str, *, must_log_in: bool) -> Problem:
     )
 
 
+def gated_for_us(repo_type: RepoType, name: str) -> Problem:
+    """It is the mirror that has to be approved, and nothing the client could do."""
+    return Problem(
+        403,
+        f"Access to {repo_type} {name} is restricted and this mirror's own token is "
+        "not in the authorized list. Its operator has to ask for access at the "
+        "upstream.",
+        code="GatedRepo",
+        text=True,
+    )
+
+
+def hidden_from_us(repo_type: RepoType, name: str) -> Problem:
+    """For those only to whom the upstream shows it: for others it is not there.
+
+    No code: with one, clients say what they make of it, and not this.
+    """
+    return Problem(
+        403,
+        f"The upstream lets you read the {repo_type} {name}, and not this mirror's "
+        "own token. Its operator has to get that token access",
+    )
+
+
 def disabled() -> Problem:
     return Problem(403, "Access to this resource is disabled.")
 

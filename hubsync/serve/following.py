@@ -70,7 +70,9 @@ class Following:
         self._source, self._library, self._sender = source, library, sender
         self._keeps = keeps  # what is fetched; else it is passed on
 
-    async def learn(self, row: RepoRow | None, route: Route) -> None:
+    async def learn(
+        self, row: RepoRow | None, route: Route, *, shown: bool = False
+    ) -> None:
         """As `Missing.learn`."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -82,7 +84,7 @@ class Following:
             slow = UnavailableError("it has not answered yet", retry_after_s=1.0)
             raise problem_of_learning(slow, route, row) from None
         except HubsyncError as error:
-            raise problem_of_learning(error, route, row) from error
+            raise problem_of_learning(error, route, row, shown=shown) from error
 
     def used(self, row: RepoRow, revision: str | None) -> None:
         """As `Missing.used`."""

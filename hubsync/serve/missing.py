@@ -12,11 +12,19 @@ from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
     GatedError,
+    NotAllowedError,
     RepoNotFoundError,
     RevisionNotFoundError,
     UnavailableError,
 )
-from hubsync.serve.errors import Problem, no_repo, no_revision, not_held
+from hubsync.serve.errors import (
+    Problem,
+    gated_for_us,
+    hidden_from_us,
+    no_repo,
+    no_revision,
+    not_held,
+)
 from hubsync.serve.found import Found
 from hubsync.serve.routing import Route
 
@@ -26,8 +34,12 @@ RETRY_AFTER_S = 10
 class Missing(Protocol):
     """Gets what is missing.  Where there is none of it, it is refused."""
 
-    async def learn(self, row: RepoRow | None, route: Route) -> None:
+    async def learn(
+        self, row: RepoRow | None, route: Route, *, shown: bool = False
+    ) -> None:
         """Have the repo and the revision of *route* recorded, if that can be.
+
+        *shown*: the upstream shows it to whoever asks, by its own word.
 
         Raises:
             Problem: it cannot; what to answer.
@@ -55,14 +67,19 @@ class Missing(Protocol):
 
 
 def problem_of_learning(
-    error: HubsyncError, route: Route, row: RepoRow | None
+    error: HubsyncError, route: Route, row: RepoRow | None, *, shown: bool = False
 ) -> Problem:
     """What to answer when the upstream did not tell us of a repo, or a revision.
 
-    *row*: the repo, which is here also when the upstream has it no more.
+    *row*: the repo, which is here also when the upstream has it no more.  *shown*:
+    as `Missing.learn`.
     """
     if isinstance(error, RevisionNotFoundError) or error.exit_code is ExitCode.USAGE:
         return no_revision(route.revision or DEFAULT_BRANCH)
+    if isinstance(error, GatedError):
+        return gated_for_us(route.repo_type, route.name)
+    if shown and isinstance(error, RepoNotFoundError | NotAllowedError):
+        return hidden_from_us(route.repo_type, route.name)
     problem = None if isinstance(error, RepoNotFoundError) else _problem(error)
     if problem is None and row is not None:
         return no_revision(route.revision or DEFAULT_BRANCH)
@@ -73,12 +90,12 @@ def problem_of_fetching(error: HubsyncError, found: Found, path: str) -> Problem
     """What to answer when the upstream did not give a file."""
     if isinstance(error, FileNotFoundOnHubError | RepoNotFoundError):
         return not_held(path, found.commit)
+    if isinstance(error, GatedError):
+        return gated_for_us(found.row.repo.repo_type, found.row.repo.name)
     return _problem(error) or not_held(path, found.commit)
 
 
 def _problem(error: HubsyncError) -> Problem | None:
-    if isinstance(error, GatedError):
-        return Problem(403, str(error), code="GatedRepo")
     if error.exit_code is ExitCode.NOT_ALLOWED:
         # Of the mirror's token, or by its configuration: nothing that the client
         # could do about it.

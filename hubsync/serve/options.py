@@ -35,6 +35,7 @@ class ServeOptions:
     connections_per_client_max: int = 1024  # by address
     auth: str = "open"  # tokens, pass-through, proxy
     auth_cache_s: float = 60.0  # how long an upstream's yes or no counts
+    auth_stale_s: float = 3600.0  # … and a yes longer while it does not answer
     auth_header: str = "X-Forwarded-User"  # who it is, as a trusted proxy says
     trusted_proxies: tuple[str, ...] = ()  # addresses and networks
     audit_log: Path | None = None

@@ -10,7 +10,7 @@ from hubsync.catalog.tokens import TokenRow
 from hubsync.model.globs import matches
 from hubsync.model.repo import LOCAL, RepoId
 from hubsync.model.token import digest_of
-from hubsync.ports.gate import Verdict
+from hubsync.ports.gate import Account, Verdict
 from hubsync.serve.asking import AskedGate
 
 
@@ -36,6 +36,9 @@ class Reader(Protocol):
     def lists(self, row: RepoRow) -> bool:
         """Whether lists of repos name this one."""
 
+    def sees(self, row: RepoRow) -> bool:
+        """Whether it sees what a hub shows of a repo to everybody, whoever it is."""
+
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
         """What it may do with *repo*; *row* None: with one that is not held.
 
@@ -54,6 +57,9 @@ class FullReader:
     reads_all = True
 
     def lists(self, row: RepoRow) -> bool:
+        return True
+
+    def sees(self, row: RepoRow) -> bool:
         return True
 
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
@@ -82,6 +88,9 @@ class TokenReader:
     def lists(self, row: RepoRow) -> bool:
         return self._may_read(row.repo)
 
+    def sees(self, row: RepoRow) -> bool:
+        return self._may_read(row.repo)
+
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:
         return Verdict.YES if self._may_read(repo) else Verdict.NO
 
@@ -106,8 +115,20 @@ class HubReader:
     def must_log_in(self) -> bool:
         return self.token is None
 
+    async def account(self, upstream: str) -> Account | None:
+        """Whose the token is; None: *upstream* refuses it, or there is none.
+
+        Raises:
+            GateUnavailableError: *upstream* does not say.
+        """
+        return await self.gate.whose(self.token, upstream) if self.token else None
+
     def lists(self, row: RepoRow) -> bool:
         """Not what is private: a list would ask upstream about each."""
+        return self.sees(row)
+
+    def sees(self, row: RepoRow) -> bool:
+        """What is not private: gates and switches are in front of files alone."""
         return row.repo.upstream == LOCAL or _privacy(row.card_json) is False
 
     async def verdict(self, repo: RepoId, row: RepoRow | None) -> Verdict:

@@ -32,6 +32,11 @@ class Remembered(Generic[T]):
         self._items.move_to_end(key)
         return value
 
+    def drop(self, is_meant: Callable[[Hashable], bool]) -> None:
+        """Forget all whose key is meant.  Looks at each."""
+        for key in [key for key in self._items if is_meant(key)]:
+            del self._items[key]
+
     def put(self, key: Hashable, value: T, *, until: float) -> None:
         """Keep *value* until the clock says *until*."""
         self._items[key] = (until, value)

@@ -117,6 +117,8 @@ class Site:
         return json_response({"status": "ok", "version": __version__})
 
     async def _whoami(self, request: web.Request) -> web.StreamResponse:
+        if account := await self._access.account(request):
+            return json_response(account)
         user = self._access.user(request)
         if user is None and not request.headers.get("Authorization"):
             raise unauthorized()

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -163,7 +163,10 @@ class OnDemand:
         for repo in repos:
             try:
                 self._require_up(repo)
-                await self._pull(repo, question.revision, NOTHING, self._questions)
+                await self._pull(
+                    PullRequest(repo, question.revision, NOTHING, contents=False),
+                    self._questions,
+                )
             except RepoNotFoundError as refusal:
                 error = error or refusal
             except HubsyncError as refusal:
@@ -230,7 +233,11 @@ class OnDemand:
             self._require_up(row.repo)
             selection = await asyncio.to_thread(self._held_of, row, revision)
             if selection is not None:
-                await self._pull(row.repo, revision, selection, self._refreshes)
+                contents = selection.paths is None or bool(selection.paths)
+                await self._pull(
+                    PullRequest(row.repo, revision, selection, contents=contents),
+                    self._refreshes,
+                )
         except HubsyncError as error:
             # Nothing that was held is lost by it; the next one asks again.
             self._note_down(row.repo, error)
@@ -249,11 +256,9 @@ class OnDemand:
         held = frozenset(one.entry.path for one in entries if one.held)
         return Selection() if len(held) == len(entries) else Selection(paths=held)
 
-    async def _pull(
-        self, repo: RepoId, revision: str, selection: Selection, turn: asyncio.Semaphore
-    ) -> None:
+    async def _pull(self, request: PullRequest, turn: asyncio.Semaphore) -> None:
         # It may be led to another name, which may not be asked for.
-        request = PullRequest(repo, revision, selection, admit=self._require_allowed)
+        request = replace(request, admit=self._require_allowed)
         async with turn:
             with ExitStack() as stack:
                 await asyncio.to_thread(stack.enter_context, self._lock_store())

@@ -127,6 +127,8 @@ class Puller:
     ) -> PullResult:
         resolved = await self._resolve(request, row, hub)
         request.admit(resolved.repo)
+        if resolved.refusal is not None and request.contents:
+            raise resolved.refusal
         recorded = None
         if row is not None and not request.force:
             recorded = await asyncio.to_thread(

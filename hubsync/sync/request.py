@@ -21,6 +21,7 @@ class PullRequest:
     offline: bool = False  # send nothing; answer from the store
     dry_run: bool = False  # plan only; change nothing
     admit: Callable[[RepoId], None] = lambda _: None  # raises for another name's repo
+    contents: bool = True  # False: record it also if none of its files are for us
 
 
 @dataclass(frozen=True, slots=True)

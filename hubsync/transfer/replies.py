@@ -6,6 +6,7 @@ from hubsync.model.digest import Descriptor
 from hubsync.model.spans import Span
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
+    GatedError,
     HubAnswerError,
     NotAllowedError,
 )
@@ -102,7 +103,8 @@ def _refuse(reply: Reply, name: str) -> None:
     status, host = reply.response.status, reply.host
     if status in (401, 403):
         said = reply.response.headers.get("X-Error-Message", str(status))
-        raise NotAllowedError(
+        is_gated = reply.response.headers.get("X-Error-Code") == "GatedRepo"
+        raise (GatedError if is_gated else NotAllowedError)(
             f"{host} does not give {name}: {said[:200]}",
             hint="If the repo is gated, ask for access on its page; then log in with "
             "`hf auth login`, or set the variable that token_env names.",

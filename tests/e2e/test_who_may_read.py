@@ -1,6 +1,7 @@
 """Real clients against a mirror that asks who they are."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,13 @@ WHO = """
 from huggingface_hub import HfApi
 api = HfApi()
 answer = [api.whoami()["name"], sorted(one.id for one in api.list_models())]
+"""
+NAME = """
+from huggingface_hub import HfApi
+try:
+    answer = HfApi().whoami()["name"]
+except Exception as error:
+    answer = type(error.__cause__ or error).__name__
 """
 HIDDEN = ["RepositoryNotFoundError"] * 4
 FINE = ["fine"] * 4
@@ -175,6 +183,74 @@ def test_the_upstreams_gates_hold_here_as_there(python: Path, tmp_path: Path) ->
         said = (tmp_path / "log").read_text()
     assert owner not in said
     assert other not in said
+
+
+def test_a_gate_that_is_closed_to_the_mirror_sounds_like_the_hubs(
+    python: Path, tmp_path: Path
+) -> None:
+    """What there is can be seen; the files cannot be had."""
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.create_repo("acme/gated", gated="manual").commit({"config.json": b"{}"})
+        more = {"HF_ENDPOINT": hub.endpoint, "HUBSYNC_SERVE__ON_MISSING": "on_demand"}
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        with store.serving(tmp_path / "log") as url:
+            there, here = (
+                client(python, tmp_path / kind, where, None).ask(GATED, "acme/gated")
+                for kind, where in (("there", hub.endpoint), ("here", url))
+            )
+    assert here == there == [["GatedRepoError", "fine"]]
+
+
+def test_hf_download_says_that_it_is_the_mirrors_token_that_may_not(
+    tmp_path: Path,
+) -> None:
+    hers, mirrors = "hf_hers" + "h" * 30, "hf_mirror" + "m" * 30
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.create_repo("acme/hers", private=True).commit({"config.json": b"{}"})
+        hub.add_token(hers, can_read={"acme/hers"})
+        hub.add_token(mirrors, "mirror")
+        more = {"HF_TOKEN": mirrors, "HUBSYNC_SERVE__AUTH": "pass-through"}
+        more |= {"HF_ENDPOINT": hub.endpoint}
+        more |= {"HUBSYNC_SERVE__ON_MISSING": "on_demand"}
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        python = Client(Path(), {}).python
+        with store.serving(tmp_path / "log") as url:
+            for token, is_told in ((hers, True), ("hf_" + "x" * 34, False)):
+                one = client(python, tmp_path / token, url, token)
+                done = subprocess.run(
+                    [python.with_name("hf"), "download", "acme/hers"],
+                    env=one.env,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode != 0
+                assert ("this mirror's own token" in done.stderr) is is_told
+
+
+def test_hf_auth_whoami_names_the_clients_own_account(
+    python: Path, tmp_path: Path
+) -> None:
+    mirrors, bobs = "hf_mirror" + "m" * 30, "hf_bob" + "b" * 30
+    (tmp_path / "home").mkdir()
+    with TestHub(tmp_path / "hub") as hub:
+        hub.add_token(mirrors, "the-mirrors-own")
+        hub.add_token(bobs, "bob")
+        more = {"HF_TOKEN": mirrors, "HUBSYNC_SERVE__AUTH": "pass-through"}
+        more["HF_ENDPOINT"] = hub.endpoint
+        store = Store(tmp_path / "store", tmp_path / "home", more=more)
+        with store.serving(tmp_path / "log") as url:
+            bob = client(python, tmp_path / "bob", url, bobs)
+            assert bob.ask(NAME) == "bob"
+            command = python.with_name("hf")
+            if command.exists():
+                assert "bob" in run(command, "auth", "whoami", env=bob.env)
+            wrong = client(python, tmp_path / "wrong", url, "hf_" + "x" * 34)
+            assert wrong.ask(NAME) == "HfHubHTTPError"
+        assert not any(mirrors in str(one.headers) for one in hub.requests)
+    assert bobs not in (tmp_path / "log").read_text()
 
 
 def _by_https(name: str) -> str:

@@ -17,6 +17,7 @@ from hubsync.hubs.options import HubOptions
 from hubsync.model.errors import OfflineError, UsageError
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
+    GatedError,
     HubAnswerError,
     HubError,
     NotAllowedError,
@@ -92,15 +93,19 @@ class TestRefusals:
         tiny.gated = "manual"
         hub.add_token("hf_x")
         for heads in (None, {"0" * 40}):
-            with pytest.raises(NotAllowedError, match="gated") as caught:
-                Asking(hub.endpoint, token).resolve("org/tiny", heads=heads)
-            assert caught.value.hint
-            assert f"{hub.endpoint}/org/tiny" in caught.value.hint
+            found = Asking(hub.endpoint, token).resolve("org/tiny", heads=heads)
+            assert found.commit.oid == tiny.resolve("main")
+            assert isinstance(found.refusal, GatedError)
+            assert "gated" in str(found.refusal)
+            assert found.refusal.hint
+            assert f"{hub.endpoint}/org/tiny" in found.refusal.hint
 
     def test_gated_and_approved(self, hub: TestHub, tiny: HubRepo) -> None:
         tiny.gated = "auto"
         token = hub.add_token("hf_x", approved={"org/tiny"})
-        assert Asking(hub.endpoint, token).resolve("org/tiny").commit.title == "First"
+        found = Asking(hub.endpoint, token).resolve("org/tiny")
+        assert found.commit.title == "First"
+        assert found.refusal is None
 
     def test_disabled(self, asking: Asking, tiny: HubRepo) -> None:
         tiny.disabled = True

@@ -9,7 +9,7 @@ import pytest
 from hubsync.hubs.hf_gate import HfGate
 from hubsync.hubs.options import HubOptions
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.ports.gate import GateUnavailableError, Verdict
+from hubsync.ports.gate import Account, GateUnavailableError, Verdict
 from tests.testhub import Fault, TestHub
 from tests.unit.hubs.asking import repo_of
 from tests.unit.hubs.scripted import Scripted, http_answer
@@ -109,6 +109,7 @@ def test_an_answer_that_is_none_is_neither_yes_nor_no(
     with pytest.raises(GateUnavailableError) as caught:
         ask(hub.endpoint, "acme/public")
     assert not caught.value.silent
+    assert caught.value.down is (status == 429 or status >= 500)
 
 
 @pytest.mark.parametrize("kind", ["reset", "silence"])
@@ -117,7 +118,66 @@ def test_no_answer_is_neither_yes_nor_no(hub: TestHub, kind: str) -> None:
     with pytest.raises(GateUnavailableError) as caught:
         ask(hub.endpoint, "acme/public", "hf_all")
     assert caught.value.silent
+    assert caught.value.down
     assert "hf_all" not in str(caught.value)
+
+
+def whose(endpoint: str, token: str, upstream: str = "huggingface") -> Account | None:
+    gate = HfGate({"huggingface": endpoint})
+    return asyncio.run(gate.whose(token, upstream))
+
+
+def test_s21_whose_a_token_is_is_asked_with_that_token(
+    hub: TestHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", OWN)
+    found = whose(hub.endpoint, "hf_all")
+    assert found is not None
+    assert found.said["name"] == "alice"
+    assert whose(hub.endpoint, "hf_garbage") is None
+    assert whose(hub.endpoint, "hf_all", "elsewhere") is None
+    assert not any(OWN in str(one.headers) for one in hub.requests)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 404, 418])
+def test_an_answer_that_names_nobody_is_none(hub: TestHub, status: int) -> None:
+    hub.faults.add(Fault("status", "whoami", status=status))
+    with pytest.raises(GateUnavailableError):
+        whose(hub.endpoint, "hf_all")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<html>", b"[]", b"{}", b'{"name": 7}', b'{"name": ""}', b"[" * 10_000),
+        b'{"name": "' + b"x" * 1_000_000 + b'"}',
+    ],
+    ids=lambda body: body[:12].decode(),
+)
+def test_what_is_no_account_is_not_passed_on(body: bytes) -> None:
+    with (
+        Scripted(lambda *_: http_answer("200 OK", body)) as hub,
+        pytest.raises(GateUnavailableError),
+    ):
+        whose(hub.endpoint, "hf_all")
+
+
+def test_of_an_account_only_what_clients_show_is_passed_on() -> None:
+    body = b'{"type":"user","name":"bob","email":"b@x","plan":1,"orgs":[{"name":"o"}]}'
+    with Scripted(lambda *_: http_answer("200 OK", body)) as hub:
+        found = whose(hub.endpoint, "hf_all")
+    assert found is not None
+    assert found.said == {"type": "user", "name": "bob", "orgs": [{"name": "o"}]}
+
+
+def test_a_redirect_elsewhere_names_nobody(hub: TestHub) -> None:
+    body = b'{"type":"user","name":"eve","orgs":[]}'
+    with Scripted(lambda *_: http_answer("200 OK", body)) as elsewhere:
+        target = f"{elsewhere.endpoint}/api/whoami-v2"
+        hub.faults.add(Fault("redirect", "whoami", location=target))
+        with pytest.raises(GateUnavailableError, match="elsewhere"):
+            whose(hub.endpoint, "hf_all")
+        assert not any("hf_all" in str(one) for _, one in elsewhere.asked)
 
 
 def test_an_upstream_that_is_not_configured_any_more_opens_nothing(

@@ -121,6 +121,34 @@ def test_of_a_gated_repo_everybody_sees_what_the_hub_shows(live: Live) -> None:
     assert shown.code == "RepoNotFound"
 
 
+def test_what_everybody_sees_of_a_gated_repo_needs_no_upstream(
+    hub: TestHub, held: Mirror
+) -> None:
+    gate = HfGate({"huggingface": "http://127.0.0.1:9"}, QUICK)
+    paths = ("", "/revision/main", "/tree/main", "/refs", "/treesize/main")
+    with serving(held, gate=gate, auth="pass-through") as live:
+        for token in (None, NONE, "garbage"):
+            headers = bearer(token) if token else {}
+            for path in paths:
+                shown = live.ask(f"/api/models/acme/gated{path}", headers=headers)
+                assert shown.status == 200, path
+            # Who may have the files, what is hidden, and what nobody has said of a
+            # repo is for the upstream to say.
+            for path in (
+                "/acme/gated/resolve/main/config.json",
+                "/api/models/acme/gated/commits/main",
+                "/api/models/acme/private",
+                "/api/models/acme/bare/tree/main",
+            ):
+                assert live.ask(path, headers=headers).status == 503, path
+
+
+def test_of_a_disabled_repo_everybody_sees_what_the_hub_shows(live: Live) -> None:
+    assert live.get("/api/models/acme/disabled").json()["disabled"] is True
+    assert live.get("/api/models/acme/disabled/tree/main").status == 200
+    assert read(live, "disabled", ALL).status == 403
+
+
 def test_lists_name_what_is_public_knowledge(live: Live) -> None:
     """Not what is private: upstream would have to be asked about each."""
     for token in (None, NONE, ALL):
@@ -170,6 +198,86 @@ def test_a_yes_outlives_the_upstream_as_long_as_it_counts(
     hub.faults.add(Fault("status", "auth-check", status=503, times=-1))
     assert read(live, "private", ALL).status == 200
     assert read(live, "gated", ALL).status == 503
+
+
+def who(live: Live, token: str | None = None) -> Answer:
+    return live.ask("/api/whoami-v2", headers=bearer(token) if token else {})
+
+
+def test_whose_a_token_is_says_the_upstream(live: Live, hub: TestHub) -> None:
+    alice, bob = who(live, ALL), who(live, NONE)
+    assert alice.status == bob.status == 200
+    assert (alice.json()["name"], bob.json()["name"]) == ("alice", "bob")
+    assert bob.json()["type"] == "user"
+    assert bob.json()["orgs"] == []
+    assert bob.json()["auth"]["accessToken"] == {"displayName": "test", "role": "read"}
+    assert who(live, ALL).json() == alice.json()
+    asked = hub.hub_requests("whoami-v2")
+    headers = [{k.lower(): v for k, v in one.headers.items()} for one in asked]
+    # Once each, with their own.
+    shown = [one.get("authorization") for one in headers]
+    assert shown == [f"Bearer {ALL}", f"Bearer {NONE}"]
+
+
+def test_a_token_that_the_upstream_refuses_is_nobodys(live: Live, hub: TestHub) -> None:
+    for _ in range(2):
+        refused = who(live, "hf_" + "x" * 34)
+        assert refused.status == 401
+        assert "Invalid credentials" in refused.headers["x-error-message"]
+    assert len(hub.hub_requests("whoami-v2")) == 1
+    nobody = who(live)
+    assert nobody.status == 401
+    assert "www-authenticate" in nobody.headers
+    assert len(hub.hub_requests("whoami-v2")) == 1
+
+
+def test_nobody_is_known_while_the_upstream_does_not_answer(
+    hub: TestHub, held: Mirror
+) -> None:
+    gate = HfGate({"huggingface": "http://127.0.0.1:9"}, QUICK)
+    with serving(held, gate=gate, auth="pass-through") as live:
+        answer = who(live, ALL)
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "2"
+        assert who(live).status == 401
+
+
+def test_a_reader_who_was_approved_goes_on_reading_while_the_upstream_is_down(
+    hub: TestHub, held: Mirror
+) -> None:
+    """Beyond `auth_cache`, for `auth_stale`; nobody else comes in by it."""
+    gate = HfGate({"huggingface": hub.endpoint}, QUICK)
+    with serving(held, gate=gate, auth="pass-through", auth_cache_s=0.0) as live:
+        for name in ("gated", "private"):
+            assert read(live, name, ALL).status == 200
+            assert read(live, name, NONE).status in (403, 404)
+        assert who(live, ALL).json()["name"] == "alice"
+        for fault in (
+            Fault("status", "/api/", status=503, times=-1),
+            Fault("reset", "/api/", times=-1),
+            Fault("silence", "/api/", times=-1),
+        ):
+            hub.faults.clear()
+            hub.faults.add(fault)
+            for _ in range(2):
+                for name in ("gated", "private"):
+                    assert read(live, name, ALL).body == name.encode(), fault
+                    assert read(live, name, NONE).status == 503
+                    assert read(live, name).status == 503
+                assert who(live, ALL).json()["name"] == "alice"
+        hub.stop()
+        assert read(live, "private", ALL).status == 200
+
+
+def test_a_reader_who_was_approved_is_shut_out_after_auth_stale(
+    hub: TestHub, held: Mirror
+) -> None:
+    gate = HfGate({"huggingface": hub.endpoint}, QUICK)
+    options = {"auth_cache_s": 0.0, "auth_stale_s": 0.0}
+    with serving(held, gate=gate, auth="pass-through", **options) as live:
+        assert read(live, "private", ALL).status == 200
+        hub.stop()
+        assert read(live, "private", ALL).status == 503
 
 
 def test_s17_a_redirect_elsewhere_takes_no_token_along(

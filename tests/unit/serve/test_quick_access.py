@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.ports.gate import Verdict
+from hubsync.ports.gate import Account, Verdict
 from tests.unit.serve import tenants
 from tests.unit.serve.mirror import Answer, Live, Mirror, serving
 from tests.unit.serve.tenants import bearer, give
@@ -126,6 +126,9 @@ class Gate:
 
     async def may_read(self, repo: RepoId, token: str | None) -> Verdict:
         return self.says
+
+    async def whose(self, token: str, upstream: str) -> Account | None:
+        return None
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -9,6 +9,7 @@ from hubsync.model.digest import Descriptor, Digest
 from hubsync.model.spans import Span
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
+    GatedError,
     HubAnswerError,
     NotAllowedError,
     Source,
@@ -174,6 +175,10 @@ class TestTheHubSaysNo:
             check(http_answer(status, b"", said))
         assert caught.value.hint
         assert caught.value.exit_code == 4
+        assert not isinstance(caught.value, GatedError)
+        with pytest.raises(GatedError, match="is restricted") as caught:
+            check(http_answer(status, b"", said, "X-Error-Code: GatedRepo"))
+        assert caught.value.hint
 
     def test_to_all(self) -> None:
         with pytest.raises(FileNotFoundOnHubError, match=r"w\.bin of org/files"):
