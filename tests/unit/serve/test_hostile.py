@@ -119,7 +119,8 @@ def test_a_target_with_a_host_in_it(live: Live) -> None:
     target = b"http://x/acme/tiny-bert/resolve/main/config.json?a=b"
     assert raw(live, target)[0] == 200
     assert raw_path_of("https://x/a%2Fb?c") == "/a%2Fb"
-    assert raw_path_of("http://x") == "/"
+    assert raw(live, b"HTTP://x" + target[8:])[0] == 200
+    assert raw_path_of("http://x") == raw_path_of("http://x?y/z") == "/"
 
 
 def test_a_target_that_nobody_encoded() -> None:
