@@ -88,9 +88,11 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     access_log = access_log or settings.serve.access_log
     log_requests(access_log)
 
-    def ready(url: str) -> None:
+    def ready(listening: str) -> None:
+        url = (options.base_url or listening).rstrip("/")
         if common.as_json:
-            print_json({"url": url, "root": str(settings.store.root)})
+            root = str(settings.store.root)
+            print_json({"url": url, "listening": listening, "root": root})
         elif not common.quiet:
             say(f"serving {settings.store.root} on {url}")
             if options.unix_socket is None:

@@ -128,7 +128,8 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let running answers end.
 
-    SIGHUP reads the certificate again.  For *sockets* and *stop* see `serve`.
+    *on_ready* is told where we listen.  SIGHUP reads the certificate again.  For
+    *sockets* and *stop* see `serve`.
 
     Raises:
         PortTakenError: somebody else has the port.
@@ -197,7 +198,7 @@ async def serve(
             server = await _listen(app, connect, one, tls)
             servers.append(server)
         async with app[_watch_key].watching(runner.server):
-            on_ready(url_of(sockets, "https" if tls else "http", options))
+            on_ready(url_of(sockets, "https" if tls else "http"))
             await stop.wait()
             app[_probes_key].is_draining = True
             # Nobody new; who is connected already may ask once more, and goes then.

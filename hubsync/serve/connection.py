@@ -24,7 +24,7 @@ from aiohttp.http_exceptions import (
 )
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from hubsync.serve.edge import COMMON_HEADERS, IdleWatch, request_id, request_ids
+from hubsync.serve.edge import IdleWatch, decorated, request_id, request_ids
 from hubsync.serve.errors import Problem
 from hubsync.serve.events import Event
 from hubsync.serve.hot import Begun, Hot
@@ -143,9 +143,7 @@ class Connection(web.RequestHandler):
         super().handle_error(request, status, exc, message)
         found = (said for kind, said in _SAID if isinstance(exc, kind))
         said = next(found, f"Internal error, request {number}")
-        answer = Problem(status, said, close=True).response()
-        answer.headers.update({**COMMON_HEADERS, "X-Request-Id": number})
-        return answer
+        return decorated(Problem(status, said, close=True))
 
 
 async def drain(server: web.Server, patience_s: float) -> None:

@@ -110,7 +110,9 @@ def expecting(handler: BaseHandler) -> BaseHandler:
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
-            return Problem(417, "Nothing but 100-continue can be expected").response()
+            request_id.set(request_ids.next())
+            said = "Nothing but 100-continue can be expected"
+            return decorated(Problem(417, said))
         return await handler(request)
 
     return answer
@@ -126,6 +128,14 @@ async def decorate(_: web.Request, response: web.StreamResponse) -> None:
         return
     response.headers["X-Request-Id"] = request_id.get()
     response.headers.update(COMMON_HEADERS)
+
+
+def decorated(problem: Problem) -> web.Response:
+    """*problem* with what `decorate` adds, where there is no application to call it."""
+    answer = problem.response()
+    answer.headers["X-Request-Id"] = request_id.get()
+    answer.headers.update(COMMON_HEADERS)
+    return answer
 
 
 class IdleWatch:

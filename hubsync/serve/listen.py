@@ -73,10 +73,8 @@ def close(sockets: Sequence[socket.socket], options: ServeOptions) -> None:
         _remove(options.unix_socket)
 
 
-def url_of(sockets: Sequence[socket.socket], scheme: str, options: ServeOptions) -> str:
-    """Where clients find us, without a slash at the end."""
-    if options.base_url:
-        return options.base_url.rstrip("/")
+def url_of(sockets: Sequence[socket.socket], scheme: str) -> str:
+    """Where we listen, without a slash at the end."""
     name = sockets[0].getsockname()
     if isinstance(name, str):
         return f"unix:{name}"

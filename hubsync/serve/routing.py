@@ -38,6 +38,7 @@ _CACHE = "/api/resolve-cache/"
 _UNENCODED_REF = re.compile(
     r"(refs/(?:pr/\d+|convert/[^/]+|heads/[^/]+|tags/[^/]+))(?:/(.*))?", re.DOTALL
 )
+_WITH_HOST = re.compile(r"https?://[^/?]*", re.IGNORECASE)  # as a client asks a proxy
 _KNOWN_ROUTES = 4096  # 13 us each to find out anew
 _KNOWN_CHARS_MAX = 500  # a longer path is not worth the room
 _PRINTABLE = string.punctuation  # keep every ASCII character as it came
@@ -67,8 +68,8 @@ class Route:
 def raw_path_of(target: str) -> str:
     """The path of a request's target, ASCII only, without host and query."""
     path = target.partition("?")[0]
-    if path.startswith(("http://", "https://")):  # as a client asks a proxy
-        path = "/" + path.partition("://")[2].partition("/")[2]
+    if not path.startswith("/") and (found := _WITH_HOST.match(path)):
+        path = path[found.end() :] or "/"
     if not path.isascii():  # sent as it is; bytes that are no UTF-8 stay visible
         path = quote(path.encode("utf-8", "surrogateescape"), safe=_PRINTABLE)
     return path

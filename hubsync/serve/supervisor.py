@@ -96,7 +96,7 @@ async def supervise(
         work: what a worker does: something that can be pickled.  It serves on
             `Orders.listeners`, says `Orders.ready`, and ends at SIGTERM.
         options: as the workers have them.
-        on_ready: called once, when all of them listen.
+        on_ready: called once, when all of them listen, with where.
         beside: entered before the first worker is started, and left after the
             last has ended; gets where the parent counts, and what it gives is
             called with the other end of each worker's `Orders.beside`.
@@ -260,7 +260,7 @@ class Supervisor:
         if len(self._ready) == self._options.workers and not self._all_ready:
             self._all_ready = True
             scheme = "https" if self._options.tls_cert else "http"
-            self._on_ready(url_of(self._sockets, scheme, self._options))
+            self._on_ready(url_of(self._sockets, scheme))
 
     def _fail(self, error: HubsyncError) -> None:
         self._failure = self._failure or error

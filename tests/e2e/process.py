@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -24,7 +24,8 @@ class Server:
 
     process: "subprocess.Popen[str]"
     log: Path
-    url: str = ""
+    url: str = ""  # where it listens
+    said: Mapping[str, str] = field(default_factory=dict)  # its line of JSON
 
     @property
     def pid(self) -> int:
@@ -100,7 +101,8 @@ def running(store: Store, log: Path, *args: str | Path) -> Iterator[Server]:
     try:
         line = server.process.stdout.readline()
         assert line, f"hubsync serve did not start:\n{log.read_text()}"
-        server.url = json.loads(line)["url"]
+        server.said = json.loads(line)
+        server.url = server.said["listening"]
         yield server
     finally:
         server.process.kill()

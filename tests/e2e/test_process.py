@@ -132,6 +132,25 @@ def test_ready_is_said_once_and_the_port_is_the_one_that_was_asked_for(
         assert server.process.stdout.read() == ""
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_where_clients_go_and_where_it_listens_are_two_things(
+    store: Store, tmp_path: Path, workers: str
+) -> None:
+    """Behind a proxy: a script that asks the server itself needs the second."""
+    proxied = {"HUBSYNC_SERVE__BASE_URL": "https://mirror.example/"}
+    args = ("--port", "0", "--workers", workers)
+    for more, url in (({}, None), (proxied, "https://mirror.example")):
+        with running(replace(store, more=more), tmp_path / "log", *args) as server:
+            listening = f"http://127.0.0.1:{server.address[1]}"
+            assert server.said == {
+                "url": url or listening,
+                "listening": listening,
+                "root": str(store.root),
+            }
+            assert server.get("/readyz")[0] == 200
+            assert f"HF_ENDPOINT={url or listening}\n" in server.get("/")[1].decode()
+
+
 def test_a_worker_that_is_killed_breaks_no_download_of_another(
     store: Store, tmp_path: Path
 ) -> None:
@@ -368,7 +387,7 @@ def test_a_unix_socket_for_several_workers(store: Store, tmp_path: Path) -> None
     path = tmp_path / "s"
     where = ("--unix-socket", path, "--workers", "2")
     with running(store, tmp_path / "log", *where) as server:
-        assert server.url == f"unix:{path}"
+        assert server.url == server.said["url"] == f"unix:{path}"
         asked = ["curl", "-sf", "--unix-socket", str(path), f"http://x{TARGET}"]
         assert subprocess.run(asked, check=True, capture_output=True).stdout == BIG
         second = start(store, tmp_path / "second", "--unix-socket", path)

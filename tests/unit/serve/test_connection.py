@@ -47,7 +47,7 @@ def either(mirror: Mirror, request: pytest.FixtureRequest) -> Iterator[Live]:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_refusal_is_json_and_repeats_nothing(either: Live, kind: str) -> None:
+def test_s20_a_refusal_is_json_and_repeats_nothing(either: Live, kind: str) -> None:
     """It fails, too, once aiohttp does not ask `Connection.handle_error` any more."""
     answer = talk(either, REFUSED[kind])
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -238,6 +238,8 @@ def test_s32_what_nobody_can_meet_is_not_expected(
     lines = [line + b" HTTP/1.1", b"Host: x", b"Connection: close"]
     answer = talk(live, b"\r\n".join([*lines, b"Expect: " + expected, b"", b""]))
     assert answer.startswith(b"HTTP/1.1 417")
+    assert b"\r\nServer: hubsync/" in answer
+    assert b"\r\nX-Request-Id: " in answer
     assert not any(one.exc_info for one in live.log)
 
 
