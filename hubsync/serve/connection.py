@@ -45,7 +45,9 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_stop",)
 
-    def __init__(self, manager: web.Server, *, stop: asyncio.Event, **aiohttps: Any):
+    def __init__(
+        self, manager: web.Server, *, stop: asyncio.Event, **aiohttps: Any
+    ) -> None:
         super().__init__(manager, **aiohttps)
         self._stop = stop
 
