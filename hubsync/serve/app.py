@@ -205,6 +205,7 @@ async def serve(
             for server in servers:
                 server.close()
             close(own, options)
+            own.clear()  # a unix socket's file may be the next server's from now on
             await drain(runner.server, options.drain_s)
     finally:
         for server in servers:

@@ -257,6 +257,30 @@ def test_idle_connections_do_not_hold_up_the_end(store: Store, tmp_path: Path) -
             assert server.stop() == 0
 
 
+def test_the_unix_socket_of_the_next_server_is_left_alone(
+    store: Store, tmp_path: Path
+) -> None:
+    """It is bound, and does not listen yet, when the one before it has drained."""
+    path = tmp_path / "s"
+    patient = replace(store, more={"HUBSYNC_SERVE__DRAIN": "10m"})
+    with (
+        running(patient, tmp_path / "log", "--unix-socket", path) as server,
+        socket.socket(socket.AF_UNIX) as client,
+        socket.socket(socket.AF_UNIX) as following,
+    ):
+        client.settimeout(WAIT_S)
+        client.connect(str(path))
+        client.sendall(f"GET {TARGET} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: not path.exists())
+        following.bind(str(path))
+        while client.recv(MIB):
+            pass
+        assert server.process.wait(WAIT_S) == 0
+        assert path.exists()
+
+
 def test_ctrl_c_while_workers_start_is_the_parents_to_hear(
     store: Store, tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.e2e.process import children, command_line
 from tests.testhub import Fault, Lfs, TestHub
 from tests.upstream.faulting import QuickMirror
@@ -68,6 +70,30 @@ def test_a_worker_that_is_killed_takes_no_fetch_along(
     assert got == WEIGHTS
     # What came before the stall was not fetched again.
     assert hub.lfs_bytes_sent < len(WEIGHTS) + 1_000_000
+    assert mirror.json("verify", "--all")["damaged"] == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_being_fetched_at_the_end_is_sent_whole(
+    hub: TestHub, tmp_path: Path, workers: str
+) -> None:
+    """SIGTERM comes while the upstream pauses: who waits for the file gets it."""
+    settings = {"HUBSYNC_TRANSFER__READ_TIMEOUT": "2s"}
+    mirror = QuickMirror(tmp_path / "mirror", hub.endpoint, settings)
+    hub.create_repo("acme/tiny").commit({"w.bin": Lfs(WEIGHTS)})
+    hub.faults.add(Fault("stall", role="cdn", at=3_000_000, times=1))
+    with serving(mirror, workers=workers, drain="1m") as server:
+        parts = urlsplit(server.url)
+        connection = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=WAIT_S
+        )
+        connection.request("GET", f"{RESOLVE}/w.bin")
+        answer = connection.getresponse()
+        got = answer.read(1_000_000)
+        os.kill(server.pid, signal.SIGTERM)
+        got += answer.read()
+        connection.close()
+    assert got == WEIGHTS
     assert mirror.json("verify", "--all")["damaged"] == 0
 
 
