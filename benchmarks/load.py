@@ -1,6 +1,7 @@
 """Clients that do as little as possible beside the server they load."""
 
 import asyncio
+import os
 import re
 import socket
 import threading
@@ -129,16 +130,20 @@ def fast_rate(
     ).per_second
 
 
-def drain(url: str, asked: Sequence[Sequence[ByteRange | None]]) -> float:
+def drain(
+    url: str, asked: Sequence[Sequence[ByteRange | None]], *, nice: int = 0
+) -> float:
     """Seconds until each connection has had its ranges of *url*, thrown away.
 
-    None: all of it.  The kernel throws the bytes away: what a client does with
+    None: all of it.  *nice*: whoever else runs on the clients' core goes first.  The kernel throws the bytes away: what a client does with
     them is no business of the server, and would be most of the work.
     """
     failures: list[Exception] = []
 
     def get(ranges: Sequence[ByteRange | None]) -> None:
         try:
+            if nice:  # of this thread alone, on Linux
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
             with socket.create_connection(_address(url), TIMEOUT_S) as one:
                 for part in ranges:
                     _drain_one(one, url, part)

@@ -20,6 +20,7 @@ from benchmarks.stand import HUBSYNC, NGINX, Stand, start_probe, waited
 
 TRANSFERS = 16
 RSS_MAX_MIB = 120
+NICE = 15  # of those who transfer: the one that watches must not wait for them
 SLOWER = 3  # times what it is idle, and no more
 ABOUT_WAITING = """\
 nginx: a small file in place of an API answer.  The clients that transfer and the
@@ -65,7 +66,7 @@ def _watch(stand: Stand, asked: str, base: str, when: str) -> list[float]:
     while when != "idle" and probe.poll() is None:
         if when.endswith("disk"):
             drop_cached(stand.content.large.resolve())
-        drain(base + LARGE, asked_ranges)
+        drain(base + LARGE, asked_ranges, nice=NICE)
     return [*waited(probe)]
 
 

@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import os
 import socket
+import sys
 import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,10 +43,14 @@ class Mover:
     def __init__(self, options: ServeOptions) -> None:
         self._options = options
         self._pool = ThreadPoolExecutor(options.threads, "sendfile")
+        # What is in memory waits for nothing but a core: more at once would only
+        # keep each other, and the one that answers, from theirs.
+        self._warm = ThreadPoolExecutor(_cores(), "sendfile")
         self._cache = PageCache()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._warm):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     async def send(
         self,
@@ -158,8 +163,9 @@ class Mover:
         self, out: int, file: int, offset: int, stop: int
     ) -> tuple[int, bool]:
         """As `_burst`."""
+        pool = self._warm if self._cache.has(file, offset, stop) else self._pool
         work = asyncio.get_running_loop().run_in_executor(
-            self._pool, _burst, out, file, offset, stop
+            pool, _burst, out, file, offset, stop
         )
         sent, full = await _finished(work)
         count(sent - offset)
@@ -220,6 +226,12 @@ class Mover:
                 queued = left
         finally:
             loop.remove_writer(out)
+
+
+def _cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 async def _is_set(event: asyncio.Event, wait_s: float) -> bool:
