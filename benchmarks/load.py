@@ -135,8 +135,9 @@ def drain(
 ) -> float:
     """Seconds until each connection has had its ranges of *url*, thrown away.
 
-    None: all of it.  *nice*: whoever else runs on the clients' core goes first.  The kernel throws the bytes away: what a client does with
-    them is no business of the server, and would be most of the work.
+    None: all of it.  *nice*: whoever else runs on the clients' core goes first.
+    The kernel throws the bytes away: what a client does with them is no business of
+    the server, and would be most of the work.
     """
     failures: list[Exception] = []
 
