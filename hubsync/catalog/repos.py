@@ -14,7 +14,7 @@ from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import repo_aliases, repos
 from hubsync.model.globs import matches
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.model.revision import DEFAULT_BRANCH, RefName
+from hubsync.model.revision import MAIN
 
 _COLUMNS = (
     "r.id, r.upstream, r.repo_type, r.name, r.hub_id, r.card, r.recorded_at, "
@@ -28,7 +28,6 @@ _BY_NAME = (
     "JOIN repos r ON r.id = a.repo_id WHERE a.name_folded = ? AND r.repo_type = ?"
 )
 _LIST = f"SELECT {_COLUMNS} FROM repos r ORDER BY r.upstream, r.repo_type, r.name"  # noqa: S608 - constants
-_DEFAULT = RefName.branch(DEFAULT_BRANCH)
 _OF_ALL_COMMITS = (
     *("private", "gated", "disabled", "downloads", "downloadsAllTime", "likes"),
     *("trendingScore", "usedStorage"),
@@ -170,7 +169,7 @@ def _card(known: dict[str, object], record: Publication) -> dict[str, object]:
     another one counts what is true of the whole repo, who may read it above all.
     """
     said = dict(record.info.card) if record.info else {}
-    if not said or (known and _DEFAULT not in record.refs):
+    if not said or (known and MAIN not in record.refs):
         return known | {key: said[key] for key in _OF_ALL_COMMITS if key in said}
     return said
 

@@ -13,7 +13,7 @@ from hubsync.catalog.repos import record_repo
 from hubsync.catalog.rows import Publication
 from hubsync.catalog.tables import blobs, commits, repo_aliases, repos
 from hubsync.model.record import RepoRecord, RevisionRecord
-from hubsync.model.revision import DEFAULT_BRANCH, RefName
+from hubsync.model.revision import MAIN, RefName
 from hubsync.model.snapshot import Commit, RepoInfo
 from hubsync.ports.blobs import HeldBlob
 
@@ -102,7 +102,7 @@ def _restore_repo(connection: Connection, repo: Repo, now: datetime) -> int:
             commit=Commit(""),
             entries=(),
             # The record's card is that of the default branch; no ref moves by this.
-            refs=(RefName.branch(DEFAULT_BRANCH),),
+            refs=(MAIN,),
             alias=repo.former,
             accept_new_identity=True,
         ),

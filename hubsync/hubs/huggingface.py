@@ -18,6 +18,7 @@ from hubsync.model.paths import check_tree_paths
 from hubsync.model.repo import RepoId
 from hubsync.model.revision import (
     DEFAULT_BRANCH,
+    MAIN,
     RefName,
     check_revision,
     is_commit,
@@ -208,7 +209,7 @@ class HuggingFaceHub:
     ) -> RefName | None:
         """The full name of what was asked for, or None when it was a commit."""
         if revision in (None, DEFAULT_BRANCH, "HEAD"):
-            return RefName.branch(DEFAULT_BRANCH)
+            return MAIN
         assert revision
         if revision.startswith("refs/"):
             return RefName(revision)

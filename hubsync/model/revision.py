@@ -114,6 +114,9 @@ class RefName:
         return self.full
 
 
+MAIN = RefName.branch(DEFAULT_BRANCH)
+
+
 def ref_candidates(revision: str) -> list[str]:
     """Full ref names *revision* may mean, the likeliest first."""
     if revision.startswith("refs/"):

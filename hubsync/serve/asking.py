@@ -1,6 +1,7 @@
 """Asking an upstream who may read, and who somebody is, and remembering it."""
 
 from hubsync.model.repo import RepoId
+from hubsync.model.token import digest_of
 from hubsync.ports.gate import Account, Gate, Verdict
 from hubsync.serve.questions import (
     ANSWERS_MAX,
@@ -8,7 +9,6 @@ from hubsync.serve.questions import (
     Kept,
     Questions,
     Room,
-    digest_of,
 )
 from hubsync.serve.remembered import Remembered
 
@@ -70,5 +70,6 @@ class AskedGate:
 
     def _refused(self, token: str | None) -> None:
         """It opens nothing, whatever it did for other repos before."""
-        self._verdicts.forget(digest_of(token))
-        self._accounts.forget(digest_of(token))
+        digest = digest_of(token or "")
+        self._verdicts.forget(digest)
+        self._accounts.forget(digest)

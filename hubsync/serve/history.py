@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from hubsync.catalog.rows import RefMove
-from hubsync.model.revision import DEFAULT_BRANCH, RefName
+from hubsync.model.revision import MAIN, RefName
 
-_DEFAULT = RefName.branch(DEFAULT_BRANCH)
 _Line = dict[str, str | None]  # by commit: where the ref pointed when it came there
 
 
@@ -23,8 +22,8 @@ def history_of(moves: Iterable[RefMove], oid: str) -> list[str]:
             line.setdefault(move.old, None)
         # Set back to what it was once, a branch is not younger for it.
         line.setdefault(move.new, move.old)
-    if oid in lines.get(_DEFAULT, {}):
-        return [*_past(lines[_DEFAULT], oid)]
+    if oid in lines.get(MAIN, {}):
+        return [*_past(lines[MAIN], oid)]
     return max(
         (list(_past(line, oid)) for line in lines.values()), key=len, default=[oid]
     )

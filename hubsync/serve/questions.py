@@ -1,12 +1,12 @@
 """Questions to an upstream: once for all who wait, and not again at once."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from hubsync.model.token import digest_of
 from hubsync.ports.gate import GateUnavailableError
 from hubsync.serve.events import Event
 from hubsync.serve.remembered import Remembered
@@ -32,16 +32,12 @@ class About:
     """
 
     upstream: str
-    token_digest: bytes
+    token_digest: str
     subject: Hashable
 
     @classmethod
     def of(cls, upstream: str, token: str | None, subject: Hashable) -> "About":
-        return cls(upstream, digest_of(token), subject)
-
-
-def digest_of(token: str | None) -> bytes:
-    return hashlib.sha256((token or "").encode()).digest()
+        return cls(upstream, digest_of(token or ""), subject)
 
 
 @dataclass(slots=True)
@@ -150,7 +146,7 @@ class Questions(Generic[T]):
             task = self._task(about, ask)
             task.add_done_callback(lambda _: looking.discard(upstream))
 
-    def forget(self, token_digest: bytes) -> None:
+    def forget(self, token_digest: str) -> None:
         """Believe nothing any more that was said about this token."""
         self._kept.drop(
             lambda about: (
