@@ -106,6 +106,11 @@ _SQLITE_ERRORS: dict[int, tuple[type[HubsyncError], str, str | None]] = {
         "another process is writing to",
         "Try again when the other hubsync command has finished.",
     ),
+    sqlite3.SQLITE_PROTOCOL: (
+        CatalogBusyError,
+        "others kept beginning to write to",
+        "Try again when the other hubsync command has finished.",
+    ),
     sqlite3.SQLITE_READONLY: (
         CatalogReadOnlyError,
         "this user or mount may not write to",

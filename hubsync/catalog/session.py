@@ -77,6 +77,7 @@ class Session:
             except (SQLAlchemyError, sqlite3.Error) as error:
                 met = isinstance(error, DBAPIError) and (
                     sqlstate(error) in _RETRYABLE_STATES
+                    or sqlite.found_no_moment(error.orig)
                 )
                 if not met or tries == _TRIES_MAX:
                     raise explain(error, str(self.address)) from error
@@ -139,7 +140,7 @@ class SqliteRows:
         try:
             # Never left half read: an open cursor would hold a read transaction
             # and keep the write-ahead log from being shortened.
-            with contextlib.closing(connection.execute(sql, parameters)) as rows:
+            with contextlib.closing(_select(connection, sql, parameters)) as rows:
                 return [make(row) for row in rows]
         finally:
             if self._closed:
@@ -169,6 +170,17 @@ class SqliteRows:
         with self._turn:
             if self._watch:
                 self._watch.close()
+
+
+def _select(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[object]
+) -> sqlite3.Cursor:
+    try:
+        return connection.execute(sql, parameters)
+    except sqlite3.OperationalError as error:
+        if not sqlite.found_no_moment(error):
+            raise
+    return sqlite.patiently(lambda: connection.execute(sql, parameters))
 
 
 def _is_outdated(connection: sqlite3.Connection) -> bool:

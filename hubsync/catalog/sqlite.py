@@ -5,10 +5,14 @@ import fcntl
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from hubsync.catalog.errors import CatalogAddressError, CatalogReadOnlyError
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 30.0
 VERSION_MIN = (3, 35)  # RETURNING
@@ -73,12 +77,35 @@ def connect(
         )
     try:
         if read_only:
-            return _connect_read_only(path)
-        return _connect(path, foreign_keys=foreign_keys)
+            return patiently(lambda: _connect_read_only(path))
+        return patiently(lambda: _connect(path, foreign_keys=foreign_keys))
     except OSError as error:
         raise CatalogAddressError(
             f"cannot open the catalog {path}: {error.strerror}"
         ) from error
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Run *work* anew while SQLite finds no moment to begin to read.
+
+    Where a process was killed as it wrote the head of the log's index, and
+    another has the right to write, SQLite tries for ten seconds and gives up
+    with "locking protocol", whatever its timeout is.  Nothing was done then.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not found_no_moment(error) or time.monotonic() > until:
+                raise
+
+
+def found_no_moment(error: BaseException | None) -> bool:
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and error.sqlite_errorcode == sqlite3.SQLITE_PROTOCOL
+    )
 
 
 def _connect(path: Path, *, foreign_keys: bool) -> sqlite3.Connection:
