@@ -23,8 +23,8 @@ from hubsync.serve.grants import Grant, signer_of
 from hubsync.serve.library import Library
 from hubsync.serve.more import Family
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.pump import FileTruncatedError
 from hubsync.serve.query import json_response, own_url, params_of, value
-from hubsync.serve.sendfile import FileTruncatedError
 from hubsync.serve.visit import pieces_of
 from hubsync.serve.xet import CAS
 from hubsync.wire.ranges import ByteRange

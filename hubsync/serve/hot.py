@@ -222,8 +222,11 @@ class Hot:
         block = (
             f"{file.part.block}Content-Length: {length}\r\nContent-Range: {said}\r\n"
         )
-        transport.write(block_of(206, block, number) + body)
-        at = part.stop if is_short else mover.begin(transport, descriptor, part)
+        head = block_of(206, block, number)
+        if is_short:
+            transport.write(head + body)
+            return 206, length
+        at = mover.begin(transport, head, descriptor, part)
         if at == part.stop:
             return 206, length
         return Begun(file, opened, number, (part.start, at, part.stop))

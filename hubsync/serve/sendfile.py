@@ -23,18 +23,16 @@ from aiohttp import web
 from hubsync.model.units import MIB
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.pagecache import PageCache
+from hubsync.serve.pump import FileTruncatedError, Pump, Transfer, burst
 from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange
 
 T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
+LOOK_S = 0.5  # at whether the connection has been closed from our side
 BLOCK_BYTES_MIN = 64 * 1024
 AT_ONCE_BYTES_MAX = MIB  # 0.15 ms, in which nobody else is answered
-
-
-class FileTruncatedError(OSError):
-    """The file ended before the bytes that the headers announced."""
 
 
 class Mover:
@@ -43,14 +41,15 @@ class Mover:
     def __init__(self, options: ServeOptions) -> None:
         self._options = options
         self._pool = ThreadPoolExecutor(options.threads, "sendfile")
-        # What is in memory waits for nothing but a core: more at once would only
-        # keep each other, and the one that answers, from theirs.
-        self._warm = ThreadPoolExecutor(_cores(), "sendfile")
+        # One waits for nothing but a core: more would only keep each other, and the
+        # one that answers, from theirs.
+        self._pumps = [Pump(self._pool, options.burst_bytes) for _ in range(_cores())]
         self._cache = PageCache()
 
     def close(self) -> None:
-        for pool in (self._pool, self._warm):
-            pool.shutdown(wait=True, cancel_futures=True)
+        for pump in self._pumps:
+            pump.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def send(
         self,
@@ -130,46 +129,65 @@ class Mover:
         if transport.is_closing():
             raise ConnectionResetError("the client has left")
         socket_number = transport.get_extra_info("socket").fileno()
-        offset, full = self._at_once(socket_number, file, part.start, part.stop)
+        offset = self._at_once(socket_number, file, part.start, part.stop)
         if offset == part.stop:
             return
         # A number of our own: the transport may close its socket while a thread
         # is writing, and the number would go to the next client.
         out = os.dup(socket_number)
         try:
-            while offset < part.stop:
-                was_full = full
-                if was_full:
-                    await self._writable(out)
+            if part.stop - offset <= AT_ONCE_BYTES_MAX:
+                await self._writable(out)
                 if transport.is_closing():
                     raise ConnectionResetError("the client has left")
-                if was_full:
-                    offset, full = self._at_once(out, file, offset, part.stop)
-                else:
-                    end = min(part.stop, offset + self._options.burst_bytes)
-                    offset, full = await self._in_thread(out, file, offset, end)
+                offset = self._at_once(out, file, offset, part.stop)
+            if offset < part.stop:
+                await self._pumped(transport, Transfer(out, file, offset, part.stop))
         finally:
             os.close(out)
 
-    def _at_once(self, out: int, file: int, offset: int, stop: int) -> tuple[int, bool]:
-        """As `_burst`, of what is short and in memory; of the rest, nothing."""
-        if stop - offset > AT_ONCE_BYTES_MAX or not self._cache.has(file, offset, stop):
-            return offset, False
-        sent, full = _burst(out, file, offset, stop)
-        count(sent - offset)
-        return sent, full
+    async def _pumped(self, transport: asyncio.Transport, transfer: Transfer) -> None:
+        pump = min(self._pumps, key=lambda one: one.count)
+        start = transfer.offset
+        pump.begin(transfer)
+        try:
+            await self._ended(transport, transfer)
+        finally:
+            if not transfer.done.done():
+                pump.stop(transfer)
+                await _finished(transfer.done)
+            count(transfer.offset - start)
 
-    async def _in_thread(
-        self, out: int, file: int, offset: int, stop: int
-    ) -> tuple[int, bool]:
-        """As `_burst`."""
-        pool = self._warm if self._cache.has(file, offset, stop) else self._pool
-        work = asyncio.get_running_loop().run_in_executor(
-            pool, _burst, out, file, offset, stop
-        )
-        sent, full = await _finished(work)
+    async def _ended(self, transport: asyncio.Transport, transfer: Transfer) -> None:
+        """Wait for the end of *transfer* while its client is there and takes some.
+
+        A slow client takes longer than `stall_s` for what the kernel keeps for it,
+        so whoever has taken a little may go on; and the disk is not the client.
+        """
+        loop = asyncio.get_running_loop()
+        stall_s = self._options.stall_s
+        enough = self._options.rate_bytes_per_s_min * stall_s
+        taken, until = 0, loop.time() + stall_s
+        while not (await asyncio.wait([transfer.done], timeout=min(LOOK_S, stall_s)))[
+            0
+        ]:
+            if transport.is_closing():
+                raise ConnectionResetError("the client has left")
+            if loop.time() < until:
+                continue
+            now = transfer.offset - _queued_bytes(transfer.out)
+            if now - taken < enough and not transfer.waits_for_disk:
+                raise _stalled()
+            taken, until = now, loop.time() + stall_s
+        transfer.done.result()
+
+    def _at_once(self, out: int, file: int, offset: int, stop: int) -> int:
+        """Send what is short and in memory as far as it goes; the next offset."""
+        if stop - offset > AT_ONCE_BYTES_MAX or not self._cache.has(file, offset, stop):
+            return offset
+        sent, _ = burst(out, file, offset, stop)
         count(sent - offset)
-        return sent, full
+        return sent
 
     def sends_at_once(
         self, transport: asyncio.Transport, file: int, part: ByteRange
@@ -178,17 +196,20 @@ class Mover:
         is_plain = transport.get_extra_info("sslcontext") is None
         return is_plain and self._cache.has(file, part.start, part.stop)
 
-    def begin(self, transport: asyncio.Transport, file: int, part: ByteRange) -> int:
-        """Send what the client takes at once of *part*; the offset of the rest.
+    def begin(
+        self, transport: asyncio.Transport, head: bytes, file: int, part: ByteRange
+    ) -> int:
+        """Send *head* and what the client takes at once of *part*; the next offset.
 
-        For what `sends_at_once`.  What fails here fails again, and is reported,
-        when the rest is sent.
+        For what `sends_at_once`, with nothing left to send before.  What fails here
+        fails again, and is reported, when the rest is sent.
         """
+        transport.write(head)
         if transport.get_write_buffer_size():
             return part.start
         out = transport.get_extra_info("socket").fileno()
         try:
-            return _burst(out, file, part.start, part.stop)[0]
+            return burst(out, file, part.start, part.stop)[0]
         except OSError:
             return part.start
 
@@ -276,16 +297,3 @@ async def _finished(work: "asyncio.Future[T]") -> T:
     if cancelled:
         raise cancelled
     return work.result()
-
-
-def _burst(out: int, file: int, offset: int, end: int) -> tuple[int, bool]:
-    """Send up to *end*; ``(next offset, whether the client's buffer is full)``."""
-    try:
-        while offset < end:
-            sent = os.sendfile(out, file, offset, end - offset)
-            if sent == 0:
-                raise FileTruncatedError(f"no byte at {offset}")
-            offset += sent
-    except BlockingIOError:
-        return offset, True
-    return offset, False

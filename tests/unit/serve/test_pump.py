@@ -1,0 +1,197 @@
+"""Large bodies, moved by one thread."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from hubsync.serve.pump import LOOK_BYTES, FileTruncatedError, Pump, Transfer
+from tests.unit.serve.mirror import WAIT_S
+
+MIB = 2**20
+CONTENT = Random(7).randbytes(LOOK_BYTES + 3 * MIB + 17)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    path = tmp_path / "blob"
+    path.write_bytes(CONTENT)
+    number = os.open(path, os.O_RDWR)
+    yield number
+    os.close(number)
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    with ThreadPoolExecutor(2, "reader") as readers:
+        made = Pump(readers, burst_bytes=MIB)
+        yield made
+        made.close()
+
+
+class Client:
+    """A connection, and who reads it, when told to, in a thread."""
+
+    def __init__(self) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.near = socket.create_connection(listening.getsockname(), timeout=WAIT_S)
+        self.out, _ = listening.accept()
+        self.out.setblocking(False)
+        listening.close()
+        self.got = bytearray()
+
+    def read(self, size: int) -> None:
+        while len(self.got) < size:
+            block = self.near.recv(min(MIB, size - len(self.got)))
+            assert block, "it ended early"
+            self.got += block
+
+    def close(self) -> None:
+        self.near.close()
+        self.out.close()
+
+
+@pytest.fixture
+def clients() -> Iterator[list[Client]]:
+    made = [Client() for _ in range(20)]
+    yield made
+    for one in made:
+        one.close()
+
+
+def drop_from_memory(file: int) -> None:
+    os.fsync(file)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_each_client_gets_its_part(
+    file: int, pump: Pump, clients: list[Client], *, cold: bool
+) -> None:
+    if cold:
+        drop_from_memory(file)
+    ends = [len(CONTENT) - 1000 * number for number in range(len(clients))]
+    starts = [777 * number * number for number in range(len(clients))]
+
+    async def send() -> None:
+        reading = []
+        for one, start, end in zip(clients, starts, ends, strict=True):
+            pump.begin(transfer := Transfer(one.out.fileno(), file, start, end))
+            reading += [transfer.done, asyncio.to_thread(one.read, end - start)]
+        assert pump.count == len(clients)
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(*reading)
+
+    asyncio.run(send())
+    for one, start, end in zip(clients, starts, ends, strict=True):
+        assert bytes(one.got) == CONTENT[start:end]
+    assert pump.count == 0
+
+
+def test_who_takes_nothing_keeps_nobody(
+    file: int, pump: Pump, clients: list[Client]
+) -> None:
+    *slow, quick = clients
+
+    async def send() -> None:
+        stuck = [Transfer(one.out.fileno(), file, 0, len(CONTENT)) for one in slow]
+        for one in stuck:
+            pump.begin(one)
+        transfer = Transfer(quick.out.fileno(), file, 0, len(CONTENT))
+        pump.begin(transfer)
+        async with asyncio.timeout(WAIT_S):
+            reading = asyncio.to_thread(quick.read, len(CONTENT))
+            await asyncio.gather(transfer.done, reading)
+            assert not any(one.done.done() for one in stuck)
+            for one in stuck:
+                pump.stop(one)
+            await asyncio.gather(*(one.done for one in stuck))
+        assert all(0 < one.offset < len(CONTENT) for one in stuck)
+
+    asyncio.run(send())
+    assert bytes(quick.got) == CONTENT
+
+
+def test_what_was_stopped_sends_no_byte_more(
+    file: int, pump: Pump, clients: list[Client]
+) -> None:
+    one = clients[0]
+
+    async def send() -> Transfer:
+        transfer = Transfer(one.out.fileno(), file, 0, len(CONTENT))
+        pump.begin(transfer)
+        pump.stop(transfer)
+        pump.stop(transfer)
+        await asyncio.wait_for(transfer.done, WAIT_S)
+        return transfer
+
+    transfer = asyncio.run(send())
+    one.out.shutdown(socket.SHUT_WR)
+    while block := one.near.recv(MIB):
+        one.got += block
+    assert bytes(one.got) == CONTENT[: transfer.offset]
+
+
+def test_a_client_that_has_left(file: int, pump: Pump, clients: list[Client]) -> None:
+    one = clients[0]
+
+    async def send() -> None:
+        transfer = Transfer(one.out.fileno(), file, 0, len(CONTENT))
+        pump.begin(transfer)
+        await asyncio.to_thread(one.read, MIB)
+        one.near.close()
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(transfer.done, WAIT_S)
+
+    asyncio.run(send())
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_file_that_ends_too_early(
+    file: int, pump: Pump, clients: list[Client], *, cold: bool
+) -> None:
+    size = 2 * MIB
+    os.ftruncate(file, size)
+    if cold:
+        drop_from_memory(file)
+    one = clients[0]
+
+    async def send() -> None:
+        transfer = Transfer(one.out.fileno(), file, 0, len(CONTENT))
+        pump.begin(transfer)
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.to_thread(one.read, size)
+            with pytest.raises(FileTruncatedError, match=f"no byte at {size}"):
+                await transfer.done
+
+    asyncio.run(send())
+    assert bytes(one.got) == CONTENT[:size]
+
+
+def test_the_thread_is_there_from_the_first_transfer_to_the_end(
+    file: int, clients: list[Client]
+) -> None:
+    def threads() -> int:
+        return sum(one.name == "sendfile" for one in threading.enumerate())
+
+    before = threads()
+    with ThreadPoolExecutor(1, "reader") as readers:
+        pump = Pump(readers, burst_bytes=MIB)
+        assert threads() == before
+
+        async def send() -> None:
+            pump.begin(one := Transfer(clients[0].out.fileno(), file, 0, 10))
+            await asyncio.wait_for(one.done, WAIT_S)
+
+        asyncio.run(send())
+        assert threads() == before + 1
+        pump.close()
+        assert threads() == before
+        pump = Pump(readers, burst_bytes=MIB)
+        pump.close()  # of one that was never needed
