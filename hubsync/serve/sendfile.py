@@ -31,7 +31,7 @@ T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
 LOOK_S = 0.5  # at whether the connection has been closed from our side
-BLOCK_BYTES_MIN = 64 * 1024
+BLOCK_BYTES_MIN = 128 * 1024
 AT_ONCE_BYTES_MAX = MIB  # 0.15 ms, in which nobody else is answered
 
 
@@ -69,7 +69,8 @@ class Mover:
             raise ConnectionResetError("the client has left")
         if transport.get_extra_info("sslcontext") is not None:
             # sendfile would write plain text into the TLS stream
-            await self.copy(request, response, partial(os.pread, file), part)
+            read, has = partial(os.pread, file), partial(self._cache.has, file)
+            await self.copy(request, response, read, part, has)
         else:
             await self._sendfile(transport, file, part)
 
@@ -79,33 +80,36 @@ class Mover:
         response: web.StreamResponse,
         read: Read,
         part: ByteRange,
+        has: Callable[[int, int], bool] = lambda *_: False,
     ) -> None:
         """Send *part* of what *read* gives, block by block; raises as `send`.
 
         No more is read than the kernel takes at once: what a slow client has not
-        taken yet would wait in our memory, a MiB or two for each.
+        taken yet would wait in our memory, a MiB or two for each.  What *has* says
+        is in memory, from where to where, is read without a thread.
         """
         if request.transport is None:
             raise ConnectionResetError("the client has left")
-        loop = asyncio.get_running_loop()
-        out = os.dup(request.transport.get_extra_info("socket").fileno())
-        try:
+        number = os.dup(request.transport.get_extra_info("socket").fileno())
+        with socket.socket(fileno=number) as out:
             offset = part.start
             while offset < part.stop:
                 room = _room_bytes(out)
                 if room < BLOCK_BYTES_MIN:
-                    await self._writable(out)
-                size = min(MIB, max(BLOCK_BYTES_MIN, room))
-                length = min(size, part.stop - offset)
-                block = await _finished(
-                    loop.run_in_executor(self._pool, read, length, offset)
-                )
+                    await self._writable(number)
+                length = min(max(BLOCK_BYTES_MIN, room), MIB, part.stop - offset)
+                if has(offset, offset + length):
+                    block = read(length, offset)
+                else:
+                    block = await self._read(read, length, offset)
                 if not block:
                     raise FileTruncatedError(f"no byte at {offset}")
                 await self.write(response, block)
                 offset += len(block)
-        finally:
-            os.close(out)
+
+    async def _read(self, read: Read, length: int, offset: int) -> bytes | bytearray:
+        loop = asyncio.get_running_loop()
+        return await _finished(loop.run_in_executor(self._pool, read, length, offset))
 
     async def write(
         self, response: web.StreamResponse, block: bytes | bytearray
@@ -264,11 +268,10 @@ async def _is_set(event: asyncio.Event, wait_s: float) -> bool:
     return True
 
 
-def _room_bytes(out: int) -> int:
+def _room_bytes(out: socket.socket) -> int:
     """About what the kernel takes more of; it counts its own costs, too."""
-    with socket.socket(fileno=os.dup(out)) as own:
-        size = own.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-    return size // 2 - _queued_bytes(out)
+    size = out.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return size // 2 - _queued_bytes(out.fileno())
 
 
 def _queued_bytes(out: int) -> int:
