@@ -45,9 +45,14 @@ _WITHOUT_EFFECT = frozenset(
     b"accept accept-encoding accept-language authorization cache-control cookie host "
     b"origin pragma priority referer user-agent x-amzn-trace-id".split()
 )
+_RANGE = re.compile(  # at the beginning of a line
+    rb"(?<![^\n])Range: bytes=(\d{1,15})-(\d{1,15})\r\n", re.IGNORECASE
+)
 _AGENT = re.compile(rb"^user-agent:[ \t]*(.*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 ROUTE = "resolve"
+HEADERS_MAX = 256  # blocks of them, that are known to change nothing
 _Sent = tuple[int, int]
+_Asked = ByteRange | RangeAnswer
 
 
 class Hot:
@@ -62,6 +67,7 @@ class Hot:
     ) -> None:
         self._library, self._sender, self._metrics = library, sender, metrics
         self._missing = missing
+        self._without_effect: set[bytes] = set()
 
     def remember(
         self,
@@ -125,17 +131,33 @@ class Hot:
         self._count(found, sent, time.monotonic() - started, number, transport)
         return True
 
-    def _known(self, data: bytes) -> tuple[re.Match[bytes], HotFile, str] | None:
-        """The request, what it is answered with, and its ``Range``."""
+    def _known(self, data: bytes) -> tuple[re.Match[bytes], HotFile, _Asked] | None:
+        """The request, what it is answered with, and what of it."""
         found = _REQUEST.fullmatch(data) if len(data) <= REQUEST_BYTES_MAX else None
         file = self._library.recalled().hot.get(found[2]) if found else None
         if found is None or file is None:
             return None
-        asked = _range_in(found[3])
+        asked = self._asked(found[3], file.one.entry.size_bytes)
+        return None if asked is None else (found, file, asked)
+
+    def _asked(self, lines: bytes, size: int) -> _Asked | None:
+        """What the headers *lines* ask for; None: they are not to be judged here."""
+        part = _RANGE.search(lines)
+        others = lines[: part.start()] + lines[part.end() :] if part else lines
+        if part and others in self._without_effect:
+            # As many ask for one part after another, with the same headers.
+            start, stop = int(part[1]), int(part[2]) + 1
+            if start < stop <= size:
+                return ByteRange(start, stop)
+        asked = _range_in(lines)
         # A part of nothing is told otherwise.
-        if asked is None or (asked and not file.one.entry.size_bytes):
+        if asked is None or (asked and not size):
             return None
-        return found, file, asked
+        if len(self._without_effect) >= HEADERS_MAX:
+            self._without_effect.clear()
+        if part:
+            self._without_effect.add(others)
+        return parse_range(asked, size)
 
     def _count(
         self,
@@ -178,11 +200,10 @@ class Hot:
         return 200, 0
 
     def _get(
-        self, file: HotFile, asked: str, number: str, transport: asyncio.Transport
+        self, file: HotFile, part: _Asked, number: str, transport: asyncio.Transport
     ) -> "_Sent | Begun | None":
         one, size = file.one, file.one.entry.size_bytes
         assert one.digest
-        part = parse_range(asked, size)
         if part is RangeAnswer.WHOLE and size and size <= READY_BYTES_MAX:
             body = self._sender.blobs.read(one.digest, size)
             if body is None:

@@ -30,6 +30,7 @@ from hubsync.wire.ranges import ByteRange
 T = TypeVar("T")
 Read = Callable[[int, int], bytes | bytearray]  # (length, offset); in a thread
 POLL_S = 0.001
+_MORE = getattr(socket, "MSG_MORE", 0)  # there is more to come: wait for it
 LOOK_S = 0.5  # at whether the connection has been closed from our side
 BLOCK_BYTES_MIN = 128 * 1024
 AT_ONCE_BYTES_MAX = MIB  # 0.15 ms, in which nobody else is answered
@@ -208,10 +209,19 @@ class Mover:
         For what `sends_at_once`, with nothing left to send before.  What fails here
         fails again, and is reported, when the rest is sent.
         """
-        transport.write(head)
-        if transport.get_write_buffer_size():
+        own = transport.get_extra_info("socket")
+        out = own.fileno()
+        borrowed = socket.socket(own.family, own.type, own.proto, out)
+        try:
+            # One packet less, and a reader less often woken: a tenth of it all.
+            sent = borrowed.send(head, _MORE)
+        except BlockingIOError:
+            sent = 0
+        finally:
+            borrowed.detach()
+        if sent < len(head):
+            transport.write(head[sent:])
             return part.start
-        out = transport.get_extra_info("socket").fileno()
         try:
             return burst(out, file, part.start, part.stop)[0]
         except OSError:

@@ -212,6 +212,30 @@ def test_what_is_not_known_to_the_letter_goes_the_long_way(
     assert long_way.targets == [target] * 2
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Cookie: a=Range: bytes=2-3\r\n",
+        "Cookie: a=Range: bytes=2-3\r\nRange: bytes=10-19\r\n",
+        "Range: bytes=10-19\r\nCookie: a=Range: bytes=2-3\r\n",
+        "Range: bytes=10-19\r\nRange: bytes=2-3\r\n",
+        'If-Range: "x"\r\nRange: bytes=2-3\r\n',
+        "X-Range: bytes=2-3\r\n",
+        "Range: bytes=899990-900009\r\n",
+        "Range: bytes=900000-900009\r\n",
+        "Range: bytes=3-2\r\n",
+    ],
+)
+def test_headers_that_look_like_known_ones_are_read_anew(hot: Live, more: str) -> None:
+    target = target_of("sub dir/é.bin")
+    with Client(hot) as client:
+        for known in ("", "Range: bytes=2-3\r\n", "Range: bytes=10-19\r\n", more):
+            for cookie in ("", "Cookie: a=\r\n", "Cookie: a=Range: bytes=2-3\r\n"):
+                client.ask(target, "GET", cookie + known)
+        short = client.ask(target, "GET", more)
+        alike(client.ask(f"{target}?download=true", "GET", more), short)
+
+
 def test_a_request_in_a_body_is_none(hot: Live, long_way: Answered) -> None:
     """Smuggled: what a proxy took for a body must not be answered as a request."""
     target = target_of("config.json")
