@@ -8,7 +8,8 @@ What is relied upon of `web.RequestHandler`: `handle_error` makes that page, and
 called for nothing that has begun to be answered; `finish_response` sends every
 answer; ``_request_in_progress`` is set from a request to the end of its answer;
 ``_waiter`` is there while the next one is waited for, and ``_messages`` are those
-that have come; a request without a body has `EMPTY_PAYLOAD`.
+that have come, `RawRequestMessage` unless they are none; a request without a body
+has `EMPTY_PAYLOAD`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import logging
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import (
     BadHttpMethod,
     HttpProcessingError,
@@ -85,6 +87,7 @@ class Connection(web.RequestHandler):
         self._is_clean = (
             data.endswith(b"\r\n\r\n")
             and bool(self._messages)
+            and isinstance(self._messages[-1][0], RawRequestMessage)
             and self._messages[-1][1] is EMPTY_PAYLOAD
             and not self._upgraded
         )

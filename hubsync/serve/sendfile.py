@@ -8,6 +8,7 @@ memory, is sent at once: a thread would cost as much as sending it.
 
 import array
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
@@ -23,7 +24,7 @@ from aiohttp import web
 from hubsync.model.units import MIB
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.pagecache import PageCache
-from hubsync.serve.pump import FileTruncatedError, Pump, Transfer, burst
+from hubsync.serve.pump import FileTruncatedError, Pump, Transfer, burst, send_once
 from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange
 
@@ -206,16 +207,18 @@ class Mover:
         """Send *head* and what the client takes at once of *part*; the next offset.
 
         For what `sends_at_once`, with nothing left to send before.  What fails here
-        fails again, and is reported, when the rest is sent.
+        fails again, and is reported, when the rest is sent: after what has left.
         """
         transport.write(head)
         if transport.get_write_buffer_size():
             return part.start
-        out = transport.get_extra_info("socket").fileno()
-        try:
-            return burst(out, file, part.start, part.stop)[0]
-        except OSError:
-            return part.start
+        out, at = transport.get_extra_info("socket").fileno(), part.start
+        with contextlib.suppress(OSError):
+            while at < part.stop:
+                before, at = at, send_once(out, file, at, part.stop)
+                if at == before:
+                    break
+        return at
 
     async def _flushed(self, transport: asyncio.Transport) -> None:
         """Wait until the headers have left: the body goes past the transport."""
