@@ -48,9 +48,10 @@ class Mover:
         self._cache = PageCache()
 
     def close(self) -> None:
+        # The pumps after their readers: who waits for one comes back to his pump.
+        self._pool.shutdown(wait=True, cancel_futures=True)
         for pump in self._pumps:
             pump.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def send(
         self,
@@ -301,5 +302,7 @@ async def _finished(work: "asyncio.Future[T]") -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled:
+        if not work.cancelled():
+            work.exception()  # seen by nobody, asyncio would report it
         raise cancelled
     return work.result()
