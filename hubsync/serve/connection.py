@@ -114,11 +114,14 @@ class Connection(web.RequestHandler):
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is on its way, to the last byte that is ours to send."""
+        """Whether an answer is on its way, to the last byte that is ours to send.
+
+        Or will be: a request that came in this turn of the loop is met in the next.
+        """
         if self._request_in_progress:
             return True
         return self.transport is not None and bool(
-            self.transport.get_write_buffer_size()
+            self._messages or self.transport.get_write_buffer_size()
         )
 
     async def finish_response(

@@ -173,7 +173,8 @@ class Mover:
         loop = asyncio.get_running_loop()
         stall_s = self._options.stall_s
         enough = self._options.rate_bytes_per_s_min * stall_s
-        taken, until = 0, loop.time() + stall_s
+        taken = transfer.offset - _queued_bytes(transfer.out)
+        until = loop.time() + stall_s
         while not (await asyncio.wait([transfer.done], timeout=min(LOOK_S, stall_s)))[
             0
         ]:

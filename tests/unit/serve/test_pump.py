@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import pytest
 
 from hubsync.serve import pump as pump_module
+from hubsync.serve.options import ServeOptions
 from hubsync.serve.pagecache import PageCache
 from hubsync.serve.pump import LOOK_BYTES, FileTruncatedError, Pump, Transfer, burst
+from hubsync.serve.sendfile import Mover
 from tests.unit.serve.mirror import WAIT_S, File, Mirror, serving
 
 MIB = 2**20
@@ -198,6 +201,37 @@ def test_the_thread_is_there_from_the_first_transfer_to_the_end(
         assert threads() == before
         pump = Pump(readers, burst_bytes=MIB)
         pump.close()  # of one that was never needed
+
+
+class Open:
+    """A transport that nobody closes."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("offset", [0, MIB])
+def test_who_takes_nothing_is_dropped_after_the_time_for_it(
+    file: int, offset: int
+) -> None:
+    """Wherever in the file the part begins that is not taken."""
+    out, near = socket.socketpair()
+    out.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            out.send(bytes(1000))
+
+    async def send() -> float:
+        mover, loop = Mover(ServeOptions(stall_s=0.5)), asyncio.get_running_loop()
+        started = loop.time()
+        transfer = Transfer(out.fileno(), file, offset, len(CONTENT))
+        with pytest.raises(ConnectionError, match="takes no bytes"):
+            await mover._pumped(cast("asyncio.Transport", Open()), transfer)
+        mover.close()
+        return loop.time() - started
+
+    with out, near:
+        assert asyncio.run(send()) < 0.9
 
 
 class Disk:
