@@ -121,7 +121,7 @@ class Connection(web.RequestHandler):
         if self._request_in_progress:
             return True
         return self.transport is not None and bool(
-            self._messages or self.transport.get_write_buffer_size()
+            self._messages or _unsent_bytes(self.transport)
         )
 
     async def finish_response(
@@ -150,6 +150,14 @@ class Connection(web.RequestHandler):
         found = (said for kind, said in _SAID if isinstance(exc, kind))
         said = next(found, f"Internal error, request {number}")
         return decorated(Problem(status, said, close=True))
+
+
+def _unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Over TLS also what is encrypted: asyncio keeps it in the transport beneath."""
+    protocol = getattr(transport, "_ssl_protocol", None)
+    beneath = getattr(protocol, "_transport", None)
+    size = transport.get_write_buffer_size()
+    return size + (beneath.get_write_buffer_size() if beneath else 0)
 
 
 async def drain(server: web.Server, patience_s: float) -> None:

@@ -1,6 +1,7 @@
 """The shortest way says what the long way says, and is taken only where it can."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import json
@@ -9,7 +10,9 @@ import os
 import re
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote
@@ -466,6 +469,37 @@ def test_a_damaged_blob_is_never_sent(
             reply = client.ask(target, method, more)
             assert reply.first.split()[1] == b"503"
             assert method == "HEAD" or "damaged" in json.loads(reply.body)["error"]
+
+
+# Who has not said goodbye is not waited for, and asyncio tells of his transport.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("little_room")
+def test_over_tls_the_end_waits_for_what_is_encrypted(own_mirror: Mirror) -> None:
+    ssl = pytest.importorskip("ssl")
+    from hubsync.serve.certificate import self_signed  # noqa: PLC0415 - an extra
+
+    own_mirror.publish("a/b", {"some.json": File(BIG[:60_000])})
+    cert, key = self_signed(own_mirror.folder / "tls", ["127.0.0.1"])
+    context = ssl.create_default_context(cafile=str(cert))
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        plain = stack.enter_context(socket.socket())
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(WAIT_S)
+        with serving(own_mirror, tls_cert=cert, tls_key=key, drain_s=WAIT_S) as live:
+            plain.connect(live.address)
+            secure = context.wrap_socket(plain, server_hostname="127.0.0.1")
+            client = Client.__new__(Client)
+            client._socket, client._rest = stack.enter_context(secure), b""
+            client.send(request(target_of("some.json")))
+            live.wait_for("request answered")
+
+            def read_later() -> Reply:
+                time.sleep(1.0)
+                return client.read()
+
+            reading = pool.submit(read_later)
+        assert reading.result().body == BIG[:60_000]
+    gc.collect()
 
 
 def test_who_must_show_a_token_is_asked_each_time(
