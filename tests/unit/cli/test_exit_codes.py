@@ -79,6 +79,17 @@ def test_offline_and_not_held_ends_with_10(cli: Cli) -> None:
     assert "acme/model" in done.err
 
 
+def test_offline_and_held_from_elsewhere_says_under_which_name(
+    held: tuple[Cli, str, str],
+) -> None:
+    cli, _, _ = held
+    done = cli("pull", "--offline", "acme/model")
+    assert done.code == ExitCode.OFFLINE
+    assert "hint: It is held as local:acme/model" in done.err
+    cli.good("pull", "--offline", "local:acme/model")
+    assert "local:" not in cli("pull", "--offline", "acme/model@v9").err
+
+
 def test_an_upstream_that_cannot_be_reached_ends_with_5(cli: Cli) -> None:
     done = cli("pull", "acme/model")
     assert done.code == ExitCode.UNAVAILABLE
