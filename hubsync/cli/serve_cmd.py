@@ -31,7 +31,7 @@ CLIENTS
   export HF_ENDPOINT=http://127.0.0.1:8090
   hf download org/model
 
-""" + exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.BUSY)
+""" + exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.INTEGRITY, ExitCode.BUSY)
 
 
 @click.command("serve", epilog=EPILOG)
