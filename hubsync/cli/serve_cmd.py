@@ -93,7 +93,9 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
         if common.as_json:
             root = str(settings.store.root)
             print_json({"url": url, "listening": listening, "root": root})
-        elif not common.quiet:
+        elif common.quiet:
+            click.echo(url)
+        else:
             say(f"serving {settings.store.root} on {url}")
             if options.unix_socket is None:
                 say(f"clients: export HF_ENDPOINT={url}")
