@@ -122,7 +122,11 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
 def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
     """*options* with a certificate that is kept in the store."""
     if options.tls_cert or options.tls_key:
-        raise UsageError("a certificate is given, and a self-signed one asked for")
+        raise UsageError(
+            "a certificate is given, and a self-signed one asked for",
+            hint="Leave out --tls-self-signed, or --tls-cert and --tls-key; or what "
+            "says so under [serve] in the configuration.",
+        )
     try:
         from hubsync.serve.certificate import (  # noqa: PLC0415 - 16 MB that most do without
             names_of,

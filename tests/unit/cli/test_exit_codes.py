@@ -204,6 +204,34 @@ def test_config_show_masks_the_password_of_the_catalog(cli: Cli) -> None:
         assert "db.example" in out
 
 
+def test_config_show_prints_what_the_configuration_takes(cli: Cli) -> None:
+    shown = cli.good("config", "show").out
+    assert 'transfer.read_timeout = "30s"    # default\n' in shown
+    (cli.tmp / "hubsync.toml").write_text(shown, "utf-8")
+    assert cli.good("config", "check").out == "hubsync.toml: good\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["add", "nodir", "acme/model"], "hubsync add ./my-model acme/my-model"),
+        (["list", "--config", "none.toml"], "--config, or write one: hubsync config"),
+        (["serve", "--tls-cert", "none.pem"], "or have a certificate made with"),
+        (["serve", "--tls-cert", "a.json"], "Name the certificate with --tls-cert"),
+        (["serve", "--tls-cert", "a.pem", "--tls-self-signed"], "Leave out"),
+        (["serve", "--unix-socket", "a.json"], "Remove it, or choose another place"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_refused_says_what_to_do(cli: Cli, words: list[str], hint: str) -> None:
+    (cli.tmp / "a.json").write_text("{}")
+    done = cli(*words)
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    last = done.err.splitlines()[-1]
+    assert last.startswith("hubsync: hint: ")
+    assert hint in last
+
+
 def test_upgrading_where_there_is_nothing_makes_a_whole_store(cli: Cli) -> None:
     assert cli("list").code == ExitCode.NOT_FOUND
     cli.good("db", "upgrade")
