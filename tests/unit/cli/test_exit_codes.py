@@ -221,7 +221,6 @@ def test_config_show_prints_what_the_configuration_takes(cli: Cli) -> None:
         (["serve", "--tls-cert", "a.pem", "--tls-self-signed"], "Leave out"),
         (["serve", "--unix-socket", "a.json"], "Remove it, or choose another place"),
     ],
-    ids=" ".join,
 )
 def test_what_is_refused_says_what_to_do(cli: Cli, words: list[str], hint: str) -> None:
     (cli.tmp / "a.json").write_text("{}")
