@@ -15,6 +15,7 @@ from hubsync.cli.serving import answer, fetch_for_all, log_requests, work
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.shortage import fitted
 from hubsync.serve.supervisor import supervise
 from hubsync.serve.trust import is_here
 from hubsync.wiring import App, open_app
@@ -101,6 +102,7 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
                 cert = options.tls_cert
                 say(f"clients: export SSL_CERT_FILE={cert} REQUESTS_CA_BUNDLE={cert}")
 
+    options = _fitted(options)
     _make_store(common)
     if is_self_signed:
         options = _self_signed(settings, options)
@@ -133,6 +135,18 @@ def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
         ) from None
     cert, key = self_signed(settings.store.root / "tls", names_of(options))
     return dataclasses.replace(options, tls_cert=cert, tls_key=key)
+
+
+def _fitted(options: ServeOptions) -> ServeOptions:
+    """*options* with no more connections than there may be open files for."""
+    fit = fitted(options)
+    if fit.connections_max < options.connections_max:
+        say(
+            f"hubsync: warning: the limit of open files allows {fit.connections_max} "
+            f"connections, and not serve.max_connections = {options.connections_max}: "
+            "raise it (ulimit -n, LimitNOFILE)"
+        )
+    return fit
 
 
 def _warn(app: App, options: ServeOptions) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 from hubsync.model.repo import RepoType
 
 JSON_TYPE = "application/json; charset=utf-8"
+_LATER = {"Retry-After": "10"}
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -107,6 +108,16 @@ def damaged(path: str) -> Problem:
         f"The stored contents of {path} are damaged and wait for their repair; "
         "on the mirror: hubsync verify --all --repair",
     )
+
+
+def busy() -> Problem:
+    """We are short of something that others will give back soon."""
+    return Problem(503, "The mirror is busy; try again soon", more=_LATER)
+
+
+def store_is_away(reason: str) -> Problem:
+    """No blob can be read: that says nothing of any of them."""
+    return Problem(503, f"The mirror cannot read its files: {reason}", more=_LATER)
 
 
 def bad_request(message: str) -> Problem:

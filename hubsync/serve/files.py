@@ -14,7 +14,6 @@ from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
 from hubsync.serve.accel import Accel
 from hubsync.serve.damages import Damages
-from hubsync.serve.errors import Problem, damaged
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.ready import Head, Ready
 from hubsync.serve.sendfile import Mover
@@ -147,13 +146,13 @@ class FileSender:
         try:
             file = self.blobs.open(one.digest)
         except BlobNotFoundError:
-            raise self._damaged(one, "recorded blob is missing") from None
+            raise self._damages.met(one, "recorded blob is missing") from None
         except OSError as error:
             what = f"recorded blob cannot be opened: {error.strerror}"
-            raise self._damaged(one, what) from error
+            raise self._damages.met(one, what, error) from error
         if os.fstat(file.fileno()).st_size != one.entry.size_bytes:
             file.close()
-            raise self._damaged(one, "recorded blob has another size")
+            raise self._damages.met(one, "recorded blob has another size")
         return file
 
     def _read(self, file: BinaryIO, part: ByteRange, one: HeldEntry) -> bytes:
@@ -161,14 +160,10 @@ class FileSender:
             body = os.pread(file.fileno(), part.size_bytes, part.start)
         except OSError as error:
             what = f"recorded blob cannot be read: {error.strerror}"
-            raise self._damaged(one, what) from error
+            raise self._damages.met(one, what, error) from error
         if len(body) != part.size_bytes:
-            raise self._damaged(one, "recorded blob has another size")
+            raise self._damages.met(one, "recorded blob has another size")
         return body
-
-    def _damaged(self, one: HeldEntry, what: str) -> Problem:
-        self._damages.report(one, what)
-        return damaged(one.entry.path)
 
     async def sent(
         self, request: web.Request, one: HeldEntry, sending: Awaitable[None]
@@ -183,7 +178,7 @@ class FileSender:
                 request.transport.abort()
             if isinstance(error, OSError) and not isinstance(error, ConnectionError):
                 what = f"recorded blob cannot be read: {error.strerror or error}"
-                self._damages.report(one, what)
+                self._damages.met(one, what, error)
                 raise ConnectionResetError("the file cannot be read") from error
             raise
 
