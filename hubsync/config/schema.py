@@ -1,8 +1,10 @@
 """Every setting, its type and its default.  ``config.example.toml`` explains them."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -37,6 +39,11 @@ Delay = Annotated[
     BeforeValidator(_lenient(parse_duration)),
     Field(ge=0, validate_default=False),
 ]
+
+
+_BASE_URL = re.compile(
+    r"https?://(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?/?"
+)
 
 
 def default_root() -> Path:
@@ -131,6 +138,19 @@ class ServeSettings(Section):
     auth_header: str = "X-Forwarded-User"
     trusted_proxies: tuple[str, ...] = ()
     audit_log: Path | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        """Clients put routes behind it that they know: there is no room for more."""
+        if not url:
+            return None
+        if not _BASE_URL.fullmatch(url) or urlsplit(url).port == 0:
+            raise ValueError(
+                "write http://host, https://host or either with :port, and nothing "
+                "behind it: clients find no mirror below a path"
+            )
+        return url.rstrip("/")
 
 
 def default_upstreams() -> dict[str, UpstreamSettings]:

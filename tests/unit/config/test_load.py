@@ -401,6 +401,28 @@ def test_settings_do_not_change_after_they_are_read(tmp_path: Path) -> None:
         settings.serve.port = 1
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["mirror:80/x?y", "mirror", "http://", "ftp://mirror", "http://mirror/hf",
+     "http://mirror?x", "http://mirror#x", "https://user@mirror", "http://m:99999",
+     "http://m:0", "http://m:", "http://a b", "http://[::1", "http://m\\n"],
+)  # fmt: skip
+def test_a_base_url_that_no_client_could_use_is_refused(
+    tmp_path: Path, url: str
+) -> None:
+    said = refusal(tmp_path, f'[serve]\nbase_url = "{url}"\n')
+    assert "given.toml:2: serve.base_url = " in said
+
+
+@pytest.mark.parametrize(
+    "url", ["http://mirror", "https://m.example:8443", "http://[fd00::1]:80"]
+)
+def test_a_base_url_has_no_slash_at_its_end(tmp_path: Path, url: str) -> None:
+    for given in (url, f"{url}/"):
+        settings = read(tmp_path, f'[serve]\nbase_url = "{given}"\n')
+        assert settings.serve.base_url == url
+
+
 # The house rule: the example has every key and says its true default.
 
 SECTIONS: list[tuple[str, type[Section]]] = [
