@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from hubsync.model.errors import UsageError
 from hubsync.model.repo import LOCAL, UPSTREAM_NAME
@@ -55,6 +62,15 @@ class Section(BaseModel):
     """Unknown keys are refused: a misspelt key must not pass for a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python counts with it: ``port = true`` would be port 1."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("true and false are no value for this key")
+        return value
 
 
 class StoreSettings(Section):

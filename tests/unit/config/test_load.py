@@ -423,6 +423,22 @@ def test_a_base_url_has_no_slash_at_its_end(tmp_path: Path, url: str) -> None:
         assert settings.serve.base_url == url
 
 
+NO_SWITCHES = [
+    f"{section}.{key}"
+    for section, model in Settings.model_fields.items()
+    if section != "upstreams"
+    for key, field in model.default_factory().__class__.model_fields.items()  # type: ignore[call-arg, misc]
+    if field.annotation is not bool
+]
+
+
+@pytest.mark.parametrize("dotted", [*NO_SWITCHES, "upstreams.huggingface.endpoint"])
+def test_true_is_no_number(tmp_path: Path, dotted: str) -> None:
+    section, _, key = dotted.rpartition(".")
+    said = refusal(tmp_path, f"[{section}]\n{key} = true\n")
+    assert f"given.toml:2: {dotted} = True: " in said
+
+
 # The house rule: the example has every key and says its true default.
 
 SECTIONS: list[tuple[str, type[Section]]] = [
