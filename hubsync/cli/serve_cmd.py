@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -17,7 +19,7 @@ from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.shortage import fitted
 from hubsync.serve.supervisor import supervise
-from hubsync.serve.trust import is_here
+from hubsync.serve.trust import EVERY_ADDRESS, is_here
 from hubsync.wiring import App, open_app
 
 EPILOG = """\b
@@ -90,7 +92,7 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     log_requests(access_log)
 
     def ready(listening: str) -> None:
-        url = (options.base_url or listening).rstrip("/")
+        url = _url(listening, options)
         if common.as_json:
             root = str(settings.store.root)
             print_json({"url": url, "listening": listening, "root": root})
@@ -101,6 +103,8 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
             if is_self_signed:
                 cert = options.tls_cert
                 say(f"clients: export SSL_CERT_FILE={cert} REQUESTS_CA_BUNDLE={cert}")
+                if not options.base_url:
+                    say("clients: to come by another name, set serve.base_url to it")
 
     options = _fitted(options)
     _make_store(common)
@@ -117,6 +121,16 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     if options.on_missing != "refuse":
         beside = partial(fetch_for_all, settings, options)
     asyncio.run(supervise(part, options, ready, beside))
+
+
+def _url(listening: str, options: ServeOptions) -> str:
+    """What clients are told; no certificate is for every address at once."""
+    if options.base_url:
+        return options.base_url.rstrip("/")
+    parts = urlsplit(listening)
+    if parts.scheme == "https" and parts.hostname in EVERY_ADDRESS:
+        return f"https://{socket.gethostname()}:{parts.port}"
+    return listening
 
 
 def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
