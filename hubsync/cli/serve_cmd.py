@@ -207,6 +207,6 @@ def _make_store(common: Common) -> None:
     """A store that is not there yet starts empty; a read-only one is left alone."""
     settings = common.settings()
     if not (settings.store.root / "VERSION").exists():
-        say(f"hubsync: warning: no store at {settings.store.root}: made an empty one")
         with open_app(settings, create=True):
             pass
+        say(f"hubsync: warning: no store at {settings.store.root}: made an empty one")

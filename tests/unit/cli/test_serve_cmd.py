@@ -3,6 +3,7 @@
 import socket
 import ssl
 import subprocess
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.unit.cli.harness import COMMAND, Cli
@@ -67,3 +68,17 @@ def test_a_name_that_is_configured_is_told_as_it_is(cli: Cli) -> None:
     lines = said_by(named, "--host", "0.0.0.0", "--tls-self-signed")
     assert told(lines) == "https://m.example:81"
     assert not any("serve.base_url" in one for one in lines)
+
+
+def test_a_store_is_called_made_once_it_is(cli: Cli) -> None:
+    assert any("made an empty one" in one for one in said_by(cli))
+    assert not any("made an empty one" in one for one in said_by(cli))
+
+
+def test_a_store_that_cannot_be_made_is_not_called_made(cli: Cli) -> None:
+    cli.root.mkdir()
+    (cli.root / "mine.txt").touch()
+    for root in (cli.root, Path("/proc/nothing")):
+        done = cli("serve", "--port", "0", "--root", root)
+        assert done.code in (1, 2)
+        assert "made" not in done.err
