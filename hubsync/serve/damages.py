@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hubsync.model.digest import Digest
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import HeldBlob
-from hubsync.serve.errors import Problem, busy, damaged, store_is_away
+from hubsync.serve.errors import Problem, busy, store_is_away
 from hubsync.serve.events import Event
 from hubsync.serve.folder import BlobFolder
 from hubsync.serve.shortage import Seldom, is_short
@@ -40,11 +40,13 @@ class Damages:
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def met(self, one: HeldEntry, what: str, error: OSError | None = None) -> Problem:
-        """What to answer, now that the blob of *one* is not as it is recorded.
+    def met(
+        self, one: HeldEntry, what: str, error: OSError | None = None
+    ) -> Problem | None:
+        """The blob of *one* is not as it is recorded: *what* it is, with *error*.
 
-        *what* it is, or is with *error*.  It is reported as damaged only if nothing
-        else explains it.
+        What to answer; None: it is damaged, for nothing else explains it, and is
+        looked at again.
         """
         if is_short(error):
             self._short.warn("short of files or memory", reason=str(error))
@@ -55,7 +57,7 @@ class Damages:
             self._away.warn("no blob can be read", reason=reason)
             return store_is_away(reason)
         self._report(one, what)
-        return damaged(one.entry.path)
+        return None
 
     def _report(self, one: HeldEntry, what: str) -> None:
         assert one.digest

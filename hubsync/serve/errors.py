@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from hubsync.model.repo import RepoType
+from hubsync.model.repo import LOCAL, RepoId, RepoType
 
 JSON_TYPE = "application/json; charset=utf-8"
 _LATER = {"Retry-After": "10"}
@@ -101,12 +101,15 @@ def not_held(path: str, commit: str) -> Problem:
     )
 
 
-def damaged(path: str) -> Problem:
+def damaged(repo: RepoId, path: str) -> Problem:
     """The catalog says held, the disk says otherwise: never send wrong bytes."""
+    mend = "hubsync verify --all --repair"
+    if repo.upstream == LOCAL:  # nobody else has it
+        mend = f"hubsync add FOLDER {repo.repo_type.url_prefix}{repo.name}"
     return Problem(
         503,
         f"The stored contents of {path} are damaged and wait for their repair; "
-        "on the mirror: hubsync verify --all --repair",
+        f"on the mirror: {mend}",
     )
 
 
@@ -195,5 +198,7 @@ def too_large(message: str, *, close: bool = False) -> Problem:
 
 def forbidden_write() -> Problem:
     return Problem(
-        403, "This is a mirror: it is read-only. Write to the upstream hub instead."
+        403,
+        "This is a mirror: it is read-only. Write to the upstream hub instead; what "
+        "no hub has is added on the mirror, with hubsync add",
     )
