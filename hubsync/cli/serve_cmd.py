@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -15,8 +17,9 @@ from hubsync.cli.serving import answer, fetch_for_all, log_requests, work
 from hubsync.config.schema import Settings
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.shortage import fitted
 from hubsync.serve.supervisor import supervise
-from hubsync.serve.trust import is_here
+from hubsync.serve.trust import EVERY_ADDRESS, is_here
 from hubsync.wiring import App, open_app
 
 EPILOG = """\b
@@ -89,7 +92,7 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     log_requests(access_log)
 
     def ready(listening: str) -> None:
-        url = (options.base_url or listening).rstrip("/")
+        url = _url(listening, options)
         if common.as_json:
             root = str(settings.store.root)
             print_json({"url": url, "listening": listening, "root": root})
@@ -102,7 +105,10 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
             if is_self_signed:
                 cert = options.tls_cert
                 say(f"clients: export SSL_CERT_FILE={cert} REQUESTS_CA_BUNDLE={cert}")
+                if not options.base_url:
+                    say("clients: to come by another name, set serve.base_url to it")
 
+    options = _fitted(options)
     _make_store(common)
     if is_self_signed:
         options = _self_signed(settings, options)
@@ -117,6 +123,16 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
     if options.on_missing != "refuse":
         beside = partial(fetch_for_all, settings, options)
     asyncio.run(supervise(part, options, ready, beside))
+
+
+def _url(listening: str, options: ServeOptions) -> str:
+    """What clients are told; no certificate is for every address at once."""
+    if options.base_url:
+        return options.base_url.rstrip("/")
+    parts = urlsplit(listening)
+    if parts.scheme == "https" and parts.hostname in EVERY_ADDRESS:
+        return f"https://{socket.gethostname()}:{parts.port}"
+    return listening
 
 
 def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
@@ -139,6 +155,18 @@ def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
         ) from None
     cert, key = self_signed(settings.store.root / "tls", names_of(options))
     return dataclasses.replace(options, tls_cert=cert, tls_key=key)
+
+
+def _fitted(options: ServeOptions) -> ServeOptions:
+    """*options* with no more connections than there may be open files for."""
+    fit = fitted(options)
+    if fit.connections_max < options.connections_max:
+        say(
+            f"hubsync: warning: the limit of open files allows {fit.connections_max} "
+            f"connections, and not serve.max_connections = {options.connections_max}: "
+            "raise it (ulimit -n, LimitNOFILE)"
+        )
+    return fit
 
 
 def _warn(app: App, options: ServeOptions) -> None:
@@ -185,6 +213,6 @@ def _make_store(common: Common) -> None:
     """A store that is not there yet starts empty; a read-only one is left alone."""
     settings = common.settings()
     if not (settings.store.root / "VERSION").exists():
-        say(f"hubsync: warning: no store at {settings.store.root}: made an empty one")
         with open_app(settings, create=True):
             pass
+        say(f"hubsync: warning: no store at {settings.store.root}: made an empty one")

@@ -1,10 +1,19 @@
 """Every setting, its type and its default.  ``config.example.toml`` explains them."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from hubsync.model.errors import UsageError
 from hubsync.model.repo import LOCAL, UPSTREAM_NAME
@@ -39,6 +48,11 @@ Delay = Annotated[
 ]
 
 
+_BASE_URL = re.compile(
+    r"https?://(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?/?"
+)
+
+
 def default_root() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "hubsync"
@@ -48,6 +62,15 @@ class Section(BaseModel):
     """Unknown keys are refused: a misspelt key must not pass for a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python counts with it: ``port = true`` would be port 1."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("true and false are no value for this key")
+        return value
 
 
 class StoreSettings(Section):
@@ -131,6 +154,19 @@ class ServeSettings(Section):
     auth_header: str = "X-Forwarded-User"
     trusted_proxies: tuple[str, ...] = ()
     audit_log: Path | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        """Clients put routes behind it that they know: there is no room for more."""
+        if not url:
+            return None
+        if not _BASE_URL.fullmatch(url) or urlsplit(url).port == 0:
+            raise ValueError(
+                "write http://host, https://host or either with :port, and nothing "
+                "behind it: clients find no mirror below a path"
+            )
+        return url.rstrip("/")
 
 
 def default_upstreams() -> dict[str, UpstreamSettings]:

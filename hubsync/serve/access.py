@@ -95,6 +95,14 @@ class Access:
         return isinstance(self._door, UpstreamDoor)
 
     @property
+    def keeps_all_private(self) -> bool:
+        """Whether no repo is for everybody, whatever it is upstream.
+
+        Mirrors of this one have to know: what is not private they show to all.
+        """
+        return isinstance(self._door, TokenDoor | ProxyDoor)
+
+    @property
     def is_watching(self) -> bool:
         """Whether it matters at all who sends a request."""
         return self._audit is not None or not self._is_open

@@ -146,7 +146,12 @@ class Api:
         """``GET /api/{type}``."""
         query = Query.read(params_of(request), repo_type)
         items, following = await self._library.ask_slowly(
-            list_of, self._library, query, repo_type, self._access.lists(request)
+            list_of,
+            self._library,
+            query,
+            repo_type,
+            self._access.lists(request),
+            private=self._access.keeps_all_private,
         )
         headers = {}
         if following is not None:
@@ -190,7 +195,12 @@ class Api:
 
         def build() -> tuple[bytes, None]:
             info = info_of(
-                self._library, row, found.snapshot, blobs=blobs, expand=expand or None
+                self._library,
+                row,
+                found.snapshot,
+                blobs=blobs,
+                expand=expand or None,
+                private=self._access.keeps_all_private,
             )
             return orjson.dumps(info), None
 

@@ -1,7 +1,6 @@
 """The server's life: put together, listen, drain, end."""
 
 import asyncio
-import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,6 +33,7 @@ from hubsync.serve.more import more_families
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.probes import Probes
 from hubsync.serve.proxies import Proxies
+from hubsync.serve.shortage import LoopErrors
 from hubsync.serve.site import Site
 from hubsync.serve.tls import HANDSHAKE_S, Tls
 from hubsync.serve.xet import Xet
@@ -42,8 +42,6 @@ LINE_BYTES_MAX = 8190  # of a request's first line, and of one header
 HEADERS_MAX = 128
 CUT_S = 0.5  # what has not ended with the time to drain: aiohttp waits twice so long
 LINGER_S = 2.0  # the rest of a refused body is read this long, so that it is heard
-FILES_A_CONNECTION = 3  # its socket, a second number of it, and what is sent
-FILES_BESIDES = 256
 
 _watch_key = web.AppKey("watch", IdleWatch)
 _hot_key = web.AppKey("hot", Hot)
@@ -83,7 +81,7 @@ def create_app(
     )
     probes = Probes(library, folder, metrics)
     app[_watch_key], app[_limits_key], app[_probes_key] = watch, limits, probes
-    damages = Damages(recheck)
+    damages = Damages(recheck, folder)
     sender = FileSender(library.blobs, options, damages, Accel(options, folder))
     missing, hot = None, None
     if source:
@@ -143,7 +141,6 @@ async def run(
     tls = Tls.of(options)
     if tls:
         loop.add_signal_handler(signal.SIGHUP, tls.reload)
-    _raise_file_limit(options)
     await serve(app, options, on_ready, stop, sockets=sockets, tls=tls)
 
 
@@ -177,6 +174,7 @@ async def serve(
     await runner.setup()
     assert runner.server
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopErrors())
     # What others add to answers is theirs to see; alone, `decorate` is known of.
     hot = app.get(_hot_key) if len(app.on_response_prepare) == 1 else None
     connect = partial(
@@ -227,13 +225,3 @@ async def _listen(
         ssl_handshake_timeout=HANDSHAKE_S if tls else None,
         backlog=BACKLOG,
     )
-
-
-def _raise_file_limit(options: ServeOptions) -> None:
-    """As far as we may, to what so many connections need."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    want = FILES_A_CONNECTION * options.connections_max + FILES_BESIDES
-    if hard != resource.RLIM_INFINITY:
-        want = min(want, hard)
-    if soft != resource.RLIM_INFINITY and soft < want:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (want, hard))

@@ -114,7 +114,7 @@ class Cas:
         xorb = xorb_of(one.entry.size_bytes, index)
         if xorb is None:
             raise _unknown()
-        with self._sender.open(one) as blob:
+        with self._sender.open(one, grant.repo) as blob:
             headers = dict(_NO_COMPRESSION)
             status, part = choose_part(request, xorb.framed_bytes, file, headers)
             if part is None:

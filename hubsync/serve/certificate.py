@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hubsync.model.errors import HubsyncError
 from hubsync.serve.options import ServeOptions
+from hubsync.serve.trust import EVERY_ADDRESS
 
 LIFE = timedelta(days=3650)
 RENEWED_BEFORE = timedelta(days=30)
@@ -39,7 +40,7 @@ class CertificateError(HubsyncError):
 def names_of(options: ServeOptions) -> list[str]:
     """Host names and addresses by which clients may reach us."""
     found = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
-    if options.host not in ("", "0.0.0.0", "::"):  # noqa: S104 - not bound here
+    if options.host and options.host not in EVERY_ADDRESS:
         found.append(options.host)
     if options.base_url and (host := urlsplit(options.base_url).hostname):
         found.append(host)

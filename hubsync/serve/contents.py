@@ -70,11 +70,11 @@ class Contents:
         headers: dict[str, str],
     ) -> web.StreamResponse:
         if one.held:
-            return await self._sender.send(request, one, etag, headers)
+            return await self._sender.send(request, found, one, etag, headers)
         if self._missing and self._missing.can_fetch(found.row):
             return await self._missing.send(request, found, one, etag, headers)
         if one.damaged:
-            raise damaged(one.entry.path)
+            raise damaged(found.row.repo, one.entry.path)
         raise not_held(one.entry.path, found.commit)
 
     async def _entry(self, found: Found) -> HeldEntry:

@@ -13,9 +13,10 @@ from aiohttp import HttpVersion10, hdrs, web
 
 from hubsync import __version__
 from hubsync.model.errors import ExitCode, HubsyncError
-from hubsync.serve.errors import Problem, unavailable
+from hubsync.serve.errors import Problem, busy, unavailable
 from hubsync.serve.events import Event
 from hubsync.serve.proxies import CALLER
+from hubsync.serve.shortage import Seldom, is_short
 
 log = logging.getLogger("hubsync.serve")
 
@@ -31,6 +32,7 @@ COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody sees it but the log
+_shortages = Seldom()
 request_id: ContextVar[str] = ContextVar("request_id")  # aiohttp: a task a request
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -77,13 +79,19 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=CLIENT_CLOSED_REQUEST)
-    except HubsyncError as error:
-        log.exception(Event("request failed", request_id=request_id.get()))
-        if error.exit_code is ExitCode.UNAVAILABLE:
-            return unavailable().response()
-    except Exception:
-        log.exception(Event("request failed", request_id=request_id.get()))
-    return Problem(500, f"Internal error, request {request_id.get()}").response()
+    except Exception as error:  # noqa: BLE001 - logged by `_failed`
+        return _failed(error).response()
+
+
+def _failed(error: Exception) -> Problem:
+    """What to say of an error that nobody expected."""
+    if is_short(error):
+        _shortages.warn("short of files or memory", reason=str(error))
+        return busy()
+    log.error(Event("request failed", request_id=request_id.get()), exc_info=error)
+    if isinstance(error, HubsyncError) and error.exit_code is ExitCode.UNAVAILABLE:
+        return unavailable()
+    return Problem(500, f"Internal error, request {request_id.get()}")
 
 
 async def _refuse(_: web.Request) -> web.Response:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from hubsync.model.repo import RepoType
+from hubsync.model.repo import LOCAL, RepoId, RepoType
 
 JSON_TYPE = "application/json; charset=utf-8"
+_LATER = {"Retry-After": "10"}
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -100,13 +101,26 @@ def not_held(path: str, commit: str) -> Problem:
     )
 
 
-def damaged(path: str) -> Problem:
+def damaged(repo: RepoId, path: str) -> Problem:
     """The catalog says held, the disk says otherwise: never send wrong bytes."""
+    mend = "hubsync verify --all --repair"
+    if repo.upstream == LOCAL:  # nobody else has it
+        mend = f"hubsync add FOLDER {repo.repo_type.url_prefix}{repo.name}"
     return Problem(
         503,
         f"The stored contents of {path} are damaged and wait for their repair; "
-        "on the mirror: hubsync verify --all --repair",
+        f"on the mirror: {mend}",
     )
+
+
+def busy() -> Problem:
+    """We are short of something that others will give back soon."""
+    return Problem(503, "The mirror is busy; try again soon", more=_LATER)
+
+
+def store_is_away(reason: str) -> Problem:
+    """No blob can be read: that says nothing of any of them."""
+    return Problem(503, f"The mirror cannot read its files: {reason}", more=_LATER)
 
 
 def bad_request(message: str) -> Problem:
@@ -184,5 +198,7 @@ def too_large(message: str, *, close: bool = False) -> Problem:
 
 def forbidden_write() -> Problem:
     return Problem(
-        403, "This is a mirror: it is read-only. Write to the upstream hub instead."
+        403,
+        "This is a mirror: it is read-only. Write to the upstream hub instead; what "
+        "no hub has is added on the mirror, with hubsync add",
     )

@@ -10,11 +10,13 @@ from urllib.parse import quote
 from aiohttp import web
 
 from hubsync.model.errors import HubsyncError
+from hubsync.model.repo import RepoId
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import BlobNotFoundError, BlobStore
 from hubsync.serve.accel import Accel
 from hubsync.serve.damages import Damages
 from hubsync.serve.errors import Problem, damaged
+from hubsync.serve.found import Found
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.ready import Head, Ready
 from hubsync.serve.sendfile import Mover
@@ -58,11 +60,12 @@ class FileSender:
     async def send(
         self,
         request: web.Request,
+        found: Found,
         one: HeldEntry,
         etag: str,
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
-        """Answer *request* with the blob of *one*, whose digest is not None.
+        """Answer *request* with the blob of *one* in *found*, whose digest is not None.
 
         Raises:
             Problem: the blob is not there, or not as long as recorded.
@@ -70,14 +73,14 @@ class FileSender:
         answer = self._quickly(request, one, etag, headers)
         if answer is not None:
             return answer
-        with self.open(one) as file:
+        with self.open(one, found.row.repo) as file:
             path, size = one.entry.path, one.entry.size_bytes
             chosen = choose(request, path, size, etag, headers)
             if isinstance(chosen, web.Response):
                 return chosen
             status, part, common = chosen
             if part.size_bytes <= INLINE_BYTES_MAX and request.method == "GET":
-                body = self._read(file, part, one)
+                body = self._read(file, part, one, found.row.repo)
                 return web.Response(status=status, headers=common, body=body)
             # A proxy that sends the file would not keep to a token's rate.
             if request.method == "GET" and one.digest and not is_paced(request):
@@ -137,8 +140,8 @@ class FileSender:
             async for piece in pieces:
                 await self.mover.send(request, response, file.fileno(), piece)
 
-    def open(self, one: HeldEntry) -> BinaryIO:
-        """The blob of *one*, whose digest is not None, to be closed by the caller.
+    def open(self, one: HeldEntry, repo: RepoId) -> BinaryIO:
+        """The blob of *one* of *repo*, whose digest is not None; the caller closes it.
 
         Raises:
             Problem: it is not there, or not as long as recorded.
@@ -147,28 +150,32 @@ class FileSender:
         try:
             file = self.blobs.open(one.digest)
         except BlobNotFoundError:
-            raise self._damaged(one, "recorded blob is missing") from None
+            raise self._problem(one, repo, "recorded blob is missing") from None
         except OSError as error:
             what = f"recorded blob cannot be opened: {error.strerror}"
-            raise self._damaged(one, what) from error
+            raise self._problem(one, repo, what, error) from error
         if os.fstat(file.fileno()).st_size != one.entry.size_bytes:
             file.close()
-            raise self._damaged(one, "recorded blob has another size")
+            raise self._problem(one, repo, "recorded blob has another size")
         return file
 
-    def _read(self, file: BinaryIO, part: ByteRange, one: HeldEntry) -> bytes:
+    def _read(
+        self, file: BinaryIO, part: ByteRange, one: HeldEntry, repo: RepoId
+    ) -> bytes:
         try:
             body = os.pread(file.fileno(), part.size_bytes, part.start)
         except OSError as error:
             what = f"recorded blob cannot be read: {error.strerror}"
-            raise self._damaged(one, what) from error
+            raise self._problem(one, repo, what, error) from error
         if len(body) != part.size_bytes:
-            raise self._damaged(one, "recorded blob has another size")
+            raise self._problem(one, repo, "recorded blob has another size")
         return body
 
-    def _damaged(self, one: HeldEntry, what: str) -> Problem:
-        self._damages.report(one, what)
-        return damaged(one.entry.path)
+    def _problem(
+        self, one: HeldEntry, repo: RepoId, what: str, error: OSError | None = None
+    ) -> Problem:
+        other = self._damages.met(one, what, error)
+        return other or damaged(repo, one.entry.path)
 
     async def sent(
         self, request: web.Request, one: HeldEntry, sending: Awaitable[None]
@@ -183,7 +190,7 @@ class FileSender:
                 request.transport.abort()
             if isinstance(error, OSError) and not isinstance(error, ConnectionError):
                 what = f"recorded blob cannot be read: {error.strerror or error}"
-                self._damages.report(one, what)
+                self._damages.met(one, what, error)
                 raise ConnectionResetError("the file cannot be read") from error
             raise
 

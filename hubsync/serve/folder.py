@@ -24,6 +24,14 @@ class BlobFolder:
         with os.scandir(self.top) as entries:
             next(entries, None)
 
+    def what_is_wrong(self) -> str | None:
+        """Why no blob can be read, in words; None: they can.  Blocks as `look`."""
+        try:
+            self.look()
+        except OSError as error:
+            return f"the store's folder cannot be read: {error.strerror}"
+        return None
+
     def free_bytes(self) -> int:
         """What others than root may still write; raises as `look`."""
         found = os.statvfs(self.top)

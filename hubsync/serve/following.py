@@ -116,6 +116,8 @@ class Following:
         response.content_length = part.size_bytes
         if request.method == "HEAD" or not part.size_bytes:
             # All there is to say is in the tree.
+            if self._keeps and not one.entry.size_bytes:
+                self._keep_nothing(found, one)
             await response.prepare(request)
             return response
         try:
@@ -132,6 +134,11 @@ class Following:
                 request.transport.abort()
             raise
         return response
+
+    def _keep_nothing(self, found: Found, one: HeldEntry) -> None:
+        """Have an empty file stored: clients that know that it is send no GET."""
+        with suppress(HubsyncError):  # the answer wants nothing of the upstream
+            self._source.bring(found.row, found.snapshot, one.entry)
 
     async def _follow(
         self,

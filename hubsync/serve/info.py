@@ -18,9 +18,12 @@ def info_of(
     *,
     blobs: bool = False,
     expand: Sequence[str] | None = None,
+    private: bool = False,
 ) -> dict[str, object]:
-    """The info object of one snapshot; blocks."""
+    """The info object of one snapshot; blocks.  *private*: here, if not upstream."""
     card = library.card(row, snapshot)
+    if private:
+        card = {**card, "private": True}
     if expand is None or not FROM_WEIGHTS.isdisjoint(expand):
         # What the hub counted wins: it has seen every file.
         card = {**library.weights_of(row, snapshot).keys, **card}
@@ -46,10 +49,12 @@ def list_of(
     query: Query,
     repo_type: RepoType,
     shows: Callable[[RepoRow], bool] | None = None,
+    *,
+    private: bool = False,
 ) -> tuple[list[Mapping[str, object]], str | None]:
     """``(items, cursor of the next page)`` of ``GET /api/{type}``; blocks.
 
-    *shows*: which repos are for whoever asks; None: all.
+    *shows*: which repos are for whoever asks; None: all.  *private*: as `info_of`.
     """
     listed = []
     for row, head in library.heads(repo_type):
@@ -63,7 +68,7 @@ def list_of(
             listed.append(one)
     page, following = query.select(listed)
     keys = query.keys(repo_type)
-    return [_item(library, one, keys) for one in page], following
+    return [_item(library, one, keys, private=private) for one in page], following
 
 
 def _parameters(library: Library, one: Listed) -> int | None:
@@ -77,8 +82,10 @@ def _parameters(library: Library, one: Listed) -> int | None:
     return None
 
 
-def _item(library: Library, one: Listed, keys: Sequence[str]) -> dict[str, object]:
-    info = info_of(library, one.row, one.head, expand=keys)
+def _item(
+    library: Library, one: Listed, keys: Sequence[str], *, private: bool
+) -> dict[str, object]:
+    info = info_of(library, one.row, one.head, expand=keys, private=private)
     info.setdefault("trendingScore", 0)
     # The Hub's order differs from the info object's: the one of the keys.
     return {key: info[key] for key in keys if key in info}

@@ -1,18 +1,12 @@
 """How many connections there may be: of all, and of one address."""
 
 import asyncio
-import logging
-import time
 from collections import Counter
 from collections.abc import Callable
 
-from hubsync.serve.events import Event
 from hubsync.serve.metrics import Metrics
 from hubsync.serve.options import ServeOptions
-
-log = logging.getLogger("hubsync.serve")
-
-LOG_EVERY_S = 10.0
+from hubsync.serve.shortage import Seldom
 
 
 class ConnectionLimits:
@@ -30,7 +24,7 @@ class ConnectionLimits:
         self._trusts, self._metrics = trusts, metrics
         self._open = 0
         self._by_client: Counter[str] = Counter()
-        self._refused, self._logged_at = 0, -LOG_EVERY_S
+        self._refusals = Seldom()
 
     def guard(self, inner: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         """A protocol for one more connection, if it may be."""
@@ -69,19 +63,8 @@ class ConnectionLimits:
 
     def _refuse(self, limit: str, address: str) -> bool:
         self._metrics.refused(limit)
-        self._refused += 1
-        now = time.monotonic()
-        if now - self._logged_at >= LOG_EVERY_S:
-            # Not a line each: whoever opens too many would fill the disk, too.
-            log.warning(
-                Event(
-                    "connections refused",
-                    limit=limit,
-                    client=address,
-                    count=self._refused,
-                )
-            )
-            self._refused, self._logged_at = 0, now
+        # Not a line each: whoever opens too many would fill the disk, too.
+        self._refusals.warn("connections refused", limit=limit, client=address)
         return False
 
 

@@ -53,12 +53,9 @@ class Probes:
             return None
         try:
             async with asyncio.timeout(LOOK_S):
-                await asyncio.to_thread(self._folder.look)
+                return await asyncio.to_thread(self._folder.what_is_wrong)
         except TimeoutError:
             return "the store's disk does not answer"
-        except OSError as error:
-            return f"the store's folder cannot be read: {error.strerror}"
-        return None
 
     async def metrics(self, request: web.Request, raw_path: str) -> web.StreamResponse:
         """All numbers, of all processes, in Prometheus' text format."""

@@ -15,6 +15,7 @@ from aiohttp import web
 from hubsync.model.errors import UsageError
 
 Network = IPv4Network | IPv6Network
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - not bound here
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

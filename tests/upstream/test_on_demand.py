@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,37 @@ def test_head_is_answered_from_the_tree_before_any_byte_is_here(
         assert got.headers["x-linked-etag"] == f'"{SHA256}"'
         assert len(got.headers["x-repo-commit"]) == 40
     assert not hub.requests or bodies(hub) == 0
+
+
+@alone_or_not
+def test_an_empty_file_is_kept_though_clients_only_ask_for_its_size(
+    hub: TestHub, repo: HubRepo, mirror: Mirror
+) -> None:
+    with serving(mirror) as server:
+        got = server.get(f"{RESOLVE}/empty", "HEAD")
+        assert (got.status, got.headers["content-length"]) == (200, "0")
+        commit = got.headers["x-repo-commit"]
+        shown = mirror.root / "hub/models--acme--tiny/snapshots" / commit / "empty"
+        deadline = time.monotonic() + WAIT_S
+        while not shown.exists():
+            assert time.monotonic() < deadline
+            server.get("/healthz")
+        hub.stop()
+        assert server.get(f"{RESOLVE}/empty", "HEAD").status == 200
+    assert list(mirror.blobs()) == [hashlib.sha256(b"").hexdigest()]
+    with serving(mirror, on_missing="refuse") as server:
+        assert server.get(f"{RESOLVE}/empty").status == 200
+
+
+def test_an_empty_file_is_told_of_while_the_upstream_is_down(
+    hub: TestHub, repo: HubRepo, mirror: Mirror
+) -> None:
+    with serving(mirror) as server:
+        assert server.get(f"{RESOLVE}/config.json").status == 200
+        hub.stop()
+        for method in ("HEAD", "GET", "HEAD"):
+            got = server.get(f"{RESOLVE}/empty", method)
+            assert (got.status, got.body) == (200, b"")
 
 
 @alone_or_not

@@ -272,3 +272,26 @@ def test_who_was_let_in_reads_on_as_long_as_it_is_configured(
             assert server.get(one, **bearer(BOB)).status == 503
             assert server.get(one).status == 503
             assert server.get("/api/models/acme/gated", **bearer(BOB)).status == 503
+
+
+def test_s21_a_mirror_of_a_mirror_with_tokens_asks_for_them_too(
+    hub: TestHub, tmp_path: Path
+) -> None:
+    """What is public upstream is not where a token is asked for."""
+    hub.create_repo("acme/public").commit({"config.json": b"{}"})
+    first = QuickMirror(tmp_path / "first", hub.endpoint, {})
+    first.pull("acme/public")
+    token, other = (
+        first.json("token", "add", name, "--repo", globs)["token"]
+        for name, globs in (("ours", "acme/*"), ("other", "rival/*"))
+    )
+    file = "/acme/public/resolve/main/config.json"
+    with serving(first, auth="tokens", on_missing="refuse") as above:
+        second = QuickMirror(tmp_path / "second", above.url, {"HF_TOKEN": token})
+        second.json("pull", "acme/public")
+        with serving(second, auth="pass-through", on_missing="refuse") as server:
+            assert server.get(file, **bearer(token)).body == b"{}"
+            assert server.get(file).status == 401
+            assert server.get(file, **bearer(other)).status in (401, 403, 404)
+            assert server.get("/api/models/acme/public").status == 401
+            assert json.loads(server.get("/api/models").body) == []

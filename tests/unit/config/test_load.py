@@ -401,6 +401,44 @@ def test_settings_do_not_change_after_they_are_read(tmp_path: Path) -> None:
         settings.serve.port = 1
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["mirror:80/x?y", "mirror", "http://", "ftp://mirror", "http://mirror/hf",
+     "http://mirror?x", "http://mirror#x", "https://user@mirror", "http://m:99999",
+     "http://m:0", "http://m:", "http://a b", "http://[::1", "http://m\\n"],
+)  # fmt: skip
+def test_a_base_url_that_no_client_could_use_is_refused(
+    tmp_path: Path, url: str
+) -> None:
+    said = refusal(tmp_path, f'[serve]\nbase_url = "{url}"\n')
+    assert "given.toml:2: serve.base_url = " in said
+
+
+@pytest.mark.parametrize(
+    "url", ["http://mirror", "https://m.example:8443", "http://[fd00::1]:80"]
+)
+def test_a_base_url_has_no_slash_at_its_end(tmp_path: Path, url: str) -> None:
+    for given in (url, f"{url}/"):
+        settings = read(tmp_path, f'[serve]\nbase_url = "{given}"\n')
+        assert settings.serve.base_url == url
+
+
+NO_SWITCHES = [
+    f"{section}.{key}"
+    for section, model in Settings.model_fields.items()
+    if section != "upstreams"
+    for key, field in model.default_factory().__class__.model_fields.items()  # type: ignore[call-arg, misc]
+    if field.annotation is not bool
+]
+
+
+@pytest.mark.parametrize("dotted", [*NO_SWITCHES, "upstreams.huggingface.endpoint"])
+def test_true_is_no_number(tmp_path: Path, dotted: str) -> None:
+    section, _, key = dotted.rpartition(".")
+    said = refusal(tmp_path, f"[{section}]\n{key} = true\n")
+    assert f"given.toml:2: {dotted} = True: " in said
+
+
 # The house rule: the example has every key and says its true default.
 
 SECTIONS: list[tuple[str, type[Section]]] = [

@@ -307,6 +307,33 @@ def test_s27_what_a_token_does_not_open_looks_like_what_is_not_there(
             assert hidden[0] == 404
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/models/acme/open",
+        "/api/models/acme/open?blobs=true",
+        "/api/models/acme/open?expand[]=private",
+        "/api/models/acme/open/revision/main",
+        "/api/datasets/rival/data",
+    ],
+)
+def test_what_is_read_by_token_is_said_to_be_private(two: Tenants, target: str) -> None:
+    """Else a mirror of this one would take it for everybody's."""
+    assert two.live.ask(target, headers=bearer(two.all)).json()["private"] is True
+    with serving(two.mirror) as everybodys:
+        assert everybodys.get(target).json()["private"] is False
+
+
+@pytest.mark.parametrize("query", ["", "?full=true", "?expand[]=private"])
+def test_lists_say_that_it_is_private(two: Tenants, query: str) -> None:
+    for kind in ("models", "datasets"):
+        target = f"/api/{kind}{query}"
+        items = two.live.ask(target, headers=bearer(two.all)).json()
+        assert {one["private"] for one in items} == {True}
+        with serving(two.mirror) as everybodys:
+            assert {one["private"] for one in everybodys.get(target).json()} == {False}
+
+
 def test_lists_name_what_a_token_opens_and_no_more(two: Tenants) -> None:
     def names(kind: str, token: str, more: str = "") -> list[str]:
         answer = two.live.ask(f"/api/{kind}?sort=likes{more}", headers=bearer(token))

@@ -28,6 +28,14 @@ def test_a_trusted_proxy_says_who_it_is(mirror: Mirror) -> None:
             assert (missing.status, missing.code) == (401, "RepoNotFound")
 
 
+def test_what_a_proxy_guards_is_said_to_be_private(mirror: Mirror) -> None:
+    with serving(mirror, auth="proxy", trusted_proxies=HERE) as live:
+        for target in ("/api/models/acme/tiny-bert", "/api/models"):
+            found = live.get(target, X_Forwarded_User="alice").json()
+            items = found if isinstance(found, list) else [found]
+            assert {one["private"] for one in items} == {True}
+
+
 def test_whoever_else_says_so_is_not_believed(mirror: Mirror) -> None:
     with serving(mirror, auth="proxy", trusted_proxies=("192.0.2.7",)) as live:
         assert live.get(FILE, X_Forwarded_User="alice").status == 401
