@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from hubsync.config.load import Loaded, example_text, load
 from hubsync.config.schema import (
     CatalogSettings,
-    Section,
     ServeSettings,
     Settings,
     StoreSettings,
     TransferSettings,
     UpstreamSettings,
 )
+from hubsync.config.section import Section
 from hubsync.model.errors import ExitCode, UsageError
 
 
