@@ -438,7 +438,7 @@ def test_the_example_has_every_key_once(table: str, key: str) -> None:
 
 def test_the_example_names_no_key_that_there_is_not(tmp_path: Path) -> None:
     whole = "\n".join(
-        line.removeprefix("# ") if re.match(r"# [a-z_]+\s*=", line) else line
+        line.removeprefix("# ") if re.match(r"# ([a-z_]+\s*=|\[)", line) else line
         for line in example_text().splitlines()
     )
     settings = read(tmp_path, whole)
