@@ -1,5 +1,6 @@
 """Hashing held blobs again, on all cores, and telling how far that has come."""
 
+import errno
 import hashlib
 import os
 import queue
@@ -15,6 +16,8 @@ BATCH_BYTES = 8 * MIB
 BATCH_BLOBS = 64
 PIECE_BYTES = 16 * MIB
 MISSING = "missing"
+# What says nothing about the blob.
+_OUR_LACK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 Found = tuple[HeldBlob, str | None]  # a blob, and what is wrong with it
 Hashed = Callable[[HeldBlob, int], None]
@@ -112,6 +115,8 @@ def _inspect(
     except BlobNotFoundError:
         return MISSING
     except OSError as error:
+        if error.errno in _OUR_LACK:
+            raise
         return f"unreadable ({error.strerror})"
     if size != blob.size_bytes:
         return f"{size} bytes long instead of {blob.size_bytes}"

@@ -8,7 +8,8 @@ What is relied upon of `web.RequestHandler`: `handle_error` makes that page, and
 called for nothing that has begun to be answered; `finish_response` sends every
 answer; ``_request_in_progress`` is set from a request to the end of its answer;
 ``_waiter`` is there while the next one is waited for, and ``_messages`` are those
-that have come; a request without a body has `EMPTY_PAYLOAD`.
+that have come, `RawRequestMessage` unless they are none; a request without a body
+has `EMPTY_PAYLOAD`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import logging
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import (
     BadHttpMethod,
     HttpProcessingError,
@@ -85,6 +87,7 @@ class Connection(web.RequestHandler):
         self._is_clean = (
             data.endswith(b"\r\n\r\n")
             and bool(self._messages)
+            and isinstance(self._messages[-1][0], RawRequestMessage)
             and self._messages[-1][1] is EMPTY_PAYLOAD
             and not self._upgraded
         )
@@ -111,11 +114,14 @@ class Connection(web.RequestHandler):
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is on its way, to the last byte that is ours to send."""
+        """Whether an answer is on its way, to the last byte that is ours to send.
+
+        Or will be: a request that came in this turn of the loop is met in the next.
+        """
         if self._request_in_progress:
             return True
         return self.transport is not None and bool(
-            self.transport.get_write_buffer_size()
+            self._messages or _unsent_bytes(self.transport)
         )
 
     async def finish_response(
@@ -144,6 +150,14 @@ class Connection(web.RequestHandler):
         found = (said for kind, said in _SAID if isinstance(exc, kind))
         said = next(found, f"Internal error, request {number}")
         return decorated(Problem(status, said, close=True))
+
+
+def _unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Over TLS also what is encrypted: asyncio keeps it in the transport beneath."""
+    protocol = getattr(transport, "_ssl_protocol", None)
+    beneath = getattr(protocol, "_transport", None)
+    size = transport.get_write_buffer_size()
+    return size + (beneath.get_write_buffer_size() if beneath else 0)
 
 
 async def drain(server: web.Server, patience_s: float) -> None:

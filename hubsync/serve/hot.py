@@ -21,7 +21,7 @@ from aiohttp import web
 from hubsync.model.errors import HubsyncError
 from hubsync.model.snapshot import HeldEntry
 from hubsync.serve.account import log_answer
-from hubsync.serve.edge import request_id, request_ids
+from hubsync.serve.edge import CLIENT_CLOSED_REQUEST, request_id, request_ids
 from hubsync.serve.files import INLINE_BYTES_MAX, READY_BYTES_MAX, FileSender, head_of
 from hubsync.serve.found import Found
 from hubsync.serve.library import Library
@@ -29,6 +29,7 @@ from hubsync.serve.metrics import Metrics
 from hubsync.serve.missing import Missing
 from hubsync.serve.ready import Ready, block_of
 from hubsync.serve.recall import NAME_CHARS_MAX, HotFile
+from hubsync.serve.routing import ROUTE
 from hubsync.serve.sendfile import AT_ONCE_BYTES_MAX
 from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange, RangeAnswer, content_range, parse_range
@@ -49,7 +50,7 @@ _RANGE = re.compile(  # at the beginning of a line
     rb"(?<![^\n])Range: bytes=(\d{1,15})-(\d{1,15})\r\n", re.IGNORECASE
 )
 _AGENT = re.compile(rb"^user-agent:[ \t]*(.*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
-ROUTE = "resolve"
+VERB = "resolve"
 HEADERS_MAX = 256  # blocks of them, that are known to change nothing
 _Sent = tuple[int, int]
 _Asked = ByteRange | RangeAnswer
@@ -109,13 +110,13 @@ class Hot:
         True: it is answered.  False: nothing was sent, and it is for others.
         """
         started = time.monotonic()
-        known = self._known(data)
-        if known is None or transport.get_write_buffer_size():
-            return False
-        found, file, asked = known
-        number = request_ids.next()
         sent: _Sent | Begun | None
         try:
+            known = self._known(data)
+            if known is None or transport.get_write_buffer_size():
+                return False
+            found, file, asked = known
+            number = request_ids.next()
             if found[1] == b"HEAD":
                 sent = self._head(file, number, transport)
             else:
@@ -170,7 +171,7 @@ class Hot:
         """As `account` does."""
         method, (status, length) = request[1].decode(), sent
         self._metrics.began()
-        self._metrics.ended(method, ROUTE, status, elapsed_s, length)
+        self._metrics.ended(method, VERB, status, elapsed_s, length)
         if log.isEnabledFor(logging.INFO):
             peer, agent = (
                 transport.get_extra_info("peername"),
@@ -250,11 +251,14 @@ class Hot:
         at = mover.begin(transport, head, descriptor, part)
         if at == part.stop:
             return 206, length
+        if transport.is_closing():  # before aiohttp would have the request
+            return CLIENT_CLOSED_REQUEST, at - part.start
         return Begun(file, opened, number, (part.start, at, part.stop))
 
     async def finish(self, request: web.Request) -> web.StreamResponse:
         """The rest of what `answer` has begun, once aiohttp has the request as well."""
         begun: Begun = request.protocol.take_begun()  # type: ignore[attr-defined]
+        request[ROUTE] = VERB
         with begun.file as file:
             begun.belongs_to(request)
             request_id.set(begun.number)
@@ -282,20 +286,19 @@ class Begun(Ready):
 
 def _range_in(lines: bytes) -> str | None:
     """The ``Range`` among *lines*, "" if there is none; None: not to be judged here."""
-    asked: str | None = ""
-    hosts = 0
+    asked = ""
+    names: set[bytes] = set()
     for line in lines.split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")
         name = name.lower()
+        if name in names:
+            return None  # aiohttp refuses some that come twice, and very many
+        names.add(name)
         if name == b"range":
-            if asked:
-                return None
             asked = value.strip().decode()
-        elif name == b"host":
-            hosts += 1
         elif name == b"connection":
             if value.strip().lower() != b"keep-alive":
                 return None
         elif name not in _WITHOUT_EFFECT:
             return None
-    return asked if hosts == 1 else None
+    return asked if b"host" in names else None

@@ -12,8 +12,9 @@ import selectors
 import socket
 import threading
 from collections import deque
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from hubsync.model.units import MIB
 from hubsync.serve.pagecache import PageCache
@@ -77,7 +78,7 @@ class Pump:
         self._hand_over(transfer)
 
     def close(self) -> None:
-        """Let the thread end.  Nothing may be under way any more."""
+        """Let the thread end, and what is under way fail.  The readers have ended."""
         self._closed = True
         if self._thread is not None:
             self._ring()
@@ -103,8 +104,9 @@ class Pump:
         self._ring()
 
     def _ring(self) -> None:
-        # Where there is no room it has been rung so often that it will wake up.
-        with contextlib.suppress(BlockingIOError):
+        # Where there is no room it has been rung so often that it will wake up; and
+        # once it is closed nothing is under way.
+        with contextlib.suppress(OSError):
             self._bell.send(b"!")
 
     # What follows runs in the thread.
@@ -116,6 +118,10 @@ class Pump:
                     self._listen()
                 elif key.data.watched:  # `_listen` may have ended it since
                     self._push(key.data)
+        self._listen()
+        for key in [*self._selector.get_map().values()]:
+            if key.data is not None:
+                self._fail(key.data)
 
     def _listen(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -153,7 +159,12 @@ class Pump:
             if not self._cache.has(one.file, one.offset, end):
                 self._unwatch(one)
                 one.waits_for_disk = True
-                self._readers.submit(self._read, one)
+                try:
+                    reading = self._readers.submit(self._read, one)
+                except RuntimeError:  # they have ended
+                    self._fail(one)
+                else:
+                    reading.add_done_callback(partial(self._come_back, one))
                 return
             one.in_memory = end
         end = min(one.in_memory, one.offset + TURN_BYTES_MAX)
@@ -163,6 +174,10 @@ class Pump:
             one.error = error
         if one.error or one.offset == one.stop:
             self._end(one)
+
+    def _fail(self, one: Transfer) -> None:
+        one.error = ConnectionAbortedError("the server ends")
+        self._end(one)
 
     def _end(self, one: Transfer) -> None:
         self._unwatch(one)
@@ -174,11 +189,17 @@ class Pump:
     # And this in a reader's.
 
     def _read(self, one: Transfer) -> None:
+        if one.unwanted:
+            return
         end = min(one.stop, one.offset + self._burst_bytes)
         try:
             one.offset, _ = burst(one.out, one.file, one.offset, end)
         except OSError as error:
             one.error = error
+
+    def _come_back(self, one: Transfer, reading: "Future[None]") -> None:
+        if reading.cancelled():
+            one.error = ConnectionAbortedError("the server ends")
         one.waits_for_disk = False
         self._hand_over(one)
 

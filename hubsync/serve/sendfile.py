@@ -8,6 +8,7 @@ memory, is sent at once: a thread would cost as much as sending it.
 
 import array
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
@@ -23,7 +24,7 @@ from aiohttp import web
 from hubsync.model.units import MIB
 from hubsync.serve.options import ServeOptions
 from hubsync.serve.pagecache import PageCache
-from hubsync.serve.pump import FileTruncatedError, Pump, Transfer, burst
+from hubsync.serve.pump import FileTruncatedError, Pump, Transfer, burst, send_once
 from hubsync.serve.sent import count
 from hubsync.wire.ranges import ByteRange
 
@@ -48,9 +49,10 @@ class Mover:
         self._cache = PageCache()
 
     def close(self) -> None:
+        # The pumps after their readers: who waits for one comes back to his pump.
+        self._pool.shutdown(wait=True, cancel_futures=True)
         for pump in self._pumps:
             pump.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def send(
         self,
@@ -172,7 +174,8 @@ class Mover:
         loop = asyncio.get_running_loop()
         stall_s = self._options.stall_s
         enough = self._options.rate_bytes_per_s_min * stall_s
-        taken, until = 0, loop.time() + stall_s
+        taken = transfer.offset - _queued_bytes(transfer.out)
+        until = loop.time() + stall_s
         while not (await asyncio.wait([transfer.done], timeout=min(LOOK_S, stall_s)))[
             0
         ]:
@@ -207,7 +210,7 @@ class Mover:
         """Send *head* and what the client takes at once of *part*; the next offset.
 
         For what `sends_at_once`, with nothing left to send before.  What fails here
-        fails again, and is reported, when the rest is sent.
+        fails again, and is reported, when the rest is sent: after what has left.
         """
         own = transport.get_extra_info("socket")
         out = own.fileno()
@@ -222,10 +225,13 @@ class Mover:
         if sent < len(head):
             transport.write(head[sent:])
             return part.start
-        try:
-            return burst(out, file, part.start, part.stop)[0]
-        except OSError:
-            return part.start
+        at = part.start
+        with contextlib.suppress(OSError):
+            while at < part.stop:
+                before, at = at, send_once(out, file, at, part.stop)
+                if at == before:
+                    break
+        return at
 
     async def _flushed(self, transport: asyncio.Transport) -> None:
         """Wait until the headers have left: the body goes past the transport."""
@@ -308,5 +314,7 @@ async def _finished(work: "asyncio.Future[T]") -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled:
+        if not work.cancelled():
+            work.exception()  # seen by nobody, asyncio would report it
         raise cancelled
     return work.result()

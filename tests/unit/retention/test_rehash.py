@@ -1,8 +1,10 @@
 """Hashing large blobs again, told of piece by piece."""
 
+import errno
 import os
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -61,6 +63,20 @@ class Sums(SilentProgress):
 
     def file_done(self, path: str) -> None:
         self.events.append(("done", path))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_we_have_no_means_to_read_is_not_damaged(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Damaged is what goes to quarantine: a server short of files has good ones."""
+
+    def short_of_it(_: Digest) -> BinaryIO:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(blobs, "open", short_of_it)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        list(inspected(blobs, [held(SMALL)], lambda _blob, _size_bytes: None))
 
 
 def test_a_large_blob_advances_before_it_is_done(blobs: LocalBlobs) -> None:

@@ -1,10 +1,18 @@
 """The shortest way says what the long way says, and is taken only where it can."""
 
+import asyncio
+import contextlib
+import errno
+import gc
 import json
+import logging
 import os
 import re
 import socket
+import struct
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote
@@ -12,7 +20,10 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
+from hubsync.catalog.catalog import Catalog
+from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoType
+from hubsync.serve.limits import Guarded
 from hubsync.serve.site import Site
 from tests.unit.serve.mirror import WAIT_S, File, Live, Mirror, oid, serving
 
@@ -51,6 +62,19 @@ def hot(own_mirror: Mirror, long_way: Answered) -> Iterator[Live]:
     own_mirror.publish("a/b", FILES)
     with serving(own_mirror) as live:
         yield live
+
+
+@pytest.fixture
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps little for a client: the rest of an answer waits for it."""
+    made = Guarded.connection_made
+
+    def smaller(self: Guarded, transport: asyncio.BaseTransport) -> None:
+        out = transport.get_extra_info("socket")
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+        made(self, transport)
+
+    monkeypatch.setattr(Guarded, "connection_made", smaller)
 
 
 @dataclass(frozen=True)
@@ -191,6 +215,7 @@ def test_what_was_asked_before_goes_the_short_way(
         "X-Forwarded-Host: evil\r\n",
         "X-Unheard-Of: 1\r\n",
         "Range: bytes=0-1\r\nRange: bytes=2-3\r\n",
+        "Range:\r\nRange: bytes=2-3\r\n",
         "User-Agent: caf\xe9\r\n",
         "User-Agent: a\tb\r\n",
         f"Cookie: {'x' * 2100}\r\n",
@@ -305,6 +330,7 @@ def test_requests_that_come_at_once_are_answered_in_turn(hot: Live) -> None:
         assert client.read().body == b'{"a": 1}'
 
 
+@pytest.mark.usefixtures("little_room")
 def test_a_slow_client_gets_all_of_it_and_the_next_answer_after_it(
     hot: Live, long_way: Answered
 ) -> None:
@@ -326,6 +352,86 @@ def test_a_slow_client_gets_all_of_it_and_the_next_answer_after_it(
     assert len(sent) == 3
 
 
+@pytest.mark.usefixtures("little_room")
+def test_what_is_finished_later_is_counted_as_all_of_it(hot: Live) -> None:
+    big = target_of("sub dir/é.bin")
+    with Client(hot, buffer=4096) as client:
+        client.ask(big, "HEAD")
+        client.send(request(big, "GET", "Range: bytes=1-\r\n"))
+        hot.get("/healthz")  # by now it has begun
+        assert client.read().body == BIG[1:]
+    text = hot.get("/metrics").body.decode()
+    assert 'requests_total{method="GET",route="resolve",status="206"} 1' in text
+    assert f'response_bytes_total{{route="resolve"}} {len(BIG) - 1}' in text
+
+
+@pytest.mark.usefixtures("little_room")
+@pytest.mark.parametrize("more", ["User-Agent: a\r\n" * 2, "Accept:\r\n" * 150])
+def test_what_is_no_request_to_aiohttp_is_refused(hot: Live, more: str) -> None:
+    """And not in the middle of an answer that has begun."""
+    big = target_of("sub dir/é.bin")
+    with Client(hot, buffer=4096) as client:
+        client.ask(big, "HEAD")
+        reply = client.ask(big, "GET", f"Range: bytes=0-899999\r\n{more}")
+    assert reply.first.split()[1] == b"400"
+    assert b"That is no request" in reply.body
+
+
+def test_what_fails_in_the_middle_goes_on_where_it_was(
+    hot: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent from its start once more, a part would be taken for another."""
+    sendfile, offsets = os.sendfile, list[int]()
+
+    def failing_once(out: int, file: int, offset: int, length: int) -> int:
+        offsets.append(offset)
+        if len(offsets) == 2:
+            raise OSError(errno.ENOMEM, "no memory")
+        return sendfile(out, file, offset, min(length, 300_000))
+
+    big = target_of("sub dir/é.bin")
+    with Client(hot) as client:
+        client.ask(big, "HEAD")
+        monkeypatch.setattr(os, "sendfile", failing_once)
+        reply = client.ask(big, "GET", "Range: bytes=0-899999\r\n")
+    assert reply.body == BIG
+    assert offsets == [0, 300_000, 300_000, 600_000]
+
+
+def test_a_catalog_that_cannot_be_read_is_answered_about(
+    hot: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Catalog) -> object:
+        raise HubsyncError("the catalog cannot be read")
+
+    target = target_of("config.json")
+    with Client(hot) as client:
+        client.ask(target)
+        monkeypatch.setattr(Catalog, "data_version", failing)
+        for _ in range(2):
+            assert client.ask(target).first.split()[1] == b"500"
+        assert client.ask("/api/agent-harnesses").first.split()[1] == b"200"
+
+
+@pytest.mark.usefixtures("little_room")
+def test_a_client_that_has_left_before_it_is_answered(
+    hot: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its end is met while its answer is begun: aiohttp gets no request of it."""
+    big = target_of("sub dir/é.bin")
+    for _ in range(10):
+        with Client(hot, buffer=4096) as client:
+            client.ask(big, "HEAD")
+            at_once = struct.pack("ii", 1, 0)
+            client._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            client.send(request(big, "GET", "Range: bytes=1-\r\n"))
+    hot.wait_for("client left")
+    hot.get("/healthz")
+    gc.collect()  # asyncio tells of a task's error when the task is gone
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+@pytest.mark.usefixtures("little_room")
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(hot: Live) -> None:
     big = target_of("sub dir/é.bin")
     for _ in range(3):
@@ -387,6 +493,37 @@ def test_a_damaged_blob_is_never_sent(
             reply = client.ask(target, method, more)
             assert reply.first.split()[1] == b"503"
             assert method == "HEAD" or "damaged" in json.loads(reply.body)["error"]
+
+
+# Who has not said goodbye is not waited for, and asyncio tells of his transport.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("little_room")
+def test_over_tls_the_end_waits_for_what_is_encrypted(own_mirror: Mirror) -> None:
+    ssl = pytest.importorskip("ssl")
+    from hubsync.serve.certificate import self_signed  # noqa: PLC0415 - an extra
+
+    own_mirror.publish("a/b", {"some.json": File(BIG[:60_000])})
+    cert, key = self_signed(own_mirror.folder / "tls", ["127.0.0.1"])
+    context = ssl.create_default_context(cafile=str(cert))
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        plain = stack.enter_context(socket.socket())
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(WAIT_S)
+        with serving(own_mirror, tls_cert=cert, tls_key=key, drain_s=WAIT_S) as live:
+            plain.connect(live.address)
+            secure = context.wrap_socket(plain, server_hostname="127.0.0.1")
+            client = Client.__new__(Client)
+            client._socket, client._rest = stack.enter_context(secure), b""
+            client.send(request(target_of("some.json")))
+            live.wait_for("request answered")
+
+            def read_later() -> Reply:
+                time.sleep(1.0)
+                return client.read()
+
+            reading = pool.submit(read_later)
+        assert reading.result().body == BIG[:60_000]
+    gc.collect()
 
 
 def test_who_must_show_a_token_is_asked_each_time(

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from hubsync.model.errors import ExitCode, HubsyncError
-from hubsync.serve.app import create_app, run
+from hubsync.serve.app import CUT_S, create_app, run, serve
+from hubsync.serve.connection import Connection
 from hubsync.serve.listen import PortTakenError
 from hubsync.serve.options import ServeOptions
 from tests.unit.serve.mirror import WAIT_S, File, Mirror, serving
@@ -71,6 +73,40 @@ def test_running_answers_end_before_the_server_does(own_mirror: Mirror) -> None:
         assert server.wait(WAIT_S) == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_what_came_with_the_signal_is_answered_as_well(
+    own_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is told of in the turn of the loop in which a request has come."""
+    content = os.urandom(24 * MIB)
+    own_mirror.publish("a/b", {"big.bin": File(content, lfs=True)})
+    received = Connection.data_received
+
+    def and_stop(self: Connection, data: bytes) -> None:
+        self._stop.set()
+        received(self, data)
+
+    monkeypatch.setattr(Connection, "data_received", and_stop)
+    asked = b"GET /a/b/resolve/main/big.bin HTTP/1.1\r\nHost: h\r\n\r\n"
+
+    async def ask() -> bytes:
+        options, url = ServeOptions(port=0), asyncio.Future[str]()
+        app = create_app(own_mirror.library(), options)
+        serving = asyncio.create_task(
+            serve(app, options, url.set_result, asyncio.Event())
+        )
+        parts = urlsplit(await url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(asked)
+        await asyncio.sleep(3 * CUT_S)
+        answer = await reader.read()
+        writer.close()
+        await serving
+        return answer
+
+    _, _, body = asyncio.run(asyncio.wait_for(ask(), WAIT_S)).partition(b"\r\n\r\n")
+    assert body == content
 
 
 def test_a_client_that_never_ends_does_not_hold_up_the_end(own_mirror: Mirror) -> None:

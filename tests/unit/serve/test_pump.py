@@ -1,6 +1,7 @@
 """Large bodies, moved by one thread."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -8,11 +9,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import pytest
 
-from hubsync.serve.pump import LOOK_BYTES, FileTruncatedError, Pump, Transfer
-from tests.unit.serve.mirror import WAIT_S
+from hubsync.serve import pump as pump_module
+from hubsync.serve.options import ServeOptions
+from hubsync.serve.pagecache import PageCache
+from hubsync.serve.pump import LOOK_BYTES, FileTruncatedError, Pump, Transfer, burst
+from hubsync.serve.sendfile import Mover
+from tests.unit.serve.mirror import WAIT_S, File, Mirror, serving
 
 MIB = 2**20
 CONTENT = Random(7).randbytes(LOOK_BYTES + 3 * MIB + 17)
@@ -195,3 +201,95 @@ def test_the_thread_is_there_from_the_first_transfer_to_the_end(
         assert threads() == before
         pump = Pump(readers, burst_bytes=MIB)
         pump.close()  # of one that was never needed
+
+
+class Open:
+    """A transport that nobody closes."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("offset", [0, MIB])
+def test_who_takes_nothing_is_dropped_after_the_time_for_it(
+    file: int, offset: int
+) -> None:
+    """Wherever in the file the part begins that is not taken."""
+    out, near = socket.socketpair()
+    out.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            out.send(bytes(1000))
+
+    async def send() -> float:
+        mover, loop = Mover(ServeOptions(stall_s=0.5)), asyncio.get_running_loop()
+        started = loop.time()
+        transfer = Transfer(out.fileno(), file, offset, len(CONTENT))
+        with pytest.raises(ConnectionError, match="takes no bytes"):
+            await mover._pumped(cast("asyncio.Transport", Open()), transfer)
+        mover.close()
+        return loop.time() - started
+
+    with out, near:
+        assert asyncio.run(send()) < 0.9
+
+
+class Disk:
+    """One that gives nothing until *heals* is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.heals = threading.Event(), threading.Event()
+        monkeypatch.setattr(PageCache, "has", lambda *_: False)
+        monkeypatch.setattr(pump_module, "burst", self._burst)
+
+    def _burst(self, out: int, file: int, offset: int, end: int) -> tuple[int, bool]:
+        self.asked.set()
+        assert self.heals.wait(WAIT_S)
+        return burst(out, file, offset, end)
+
+
+def test_who_waits_for_the_disk_hears_of_the_end(
+    file: int, clients: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    readers = ThreadPoolExecutor(1, "reader")
+    pump = Pump(readers, burst_bytes=MIB)
+
+    async def send() -> list[BaseException | None]:
+        going = [Transfer(one.out.fileno(), file, 0, 2 * MIB) for one in clients[:3]]
+        for one in going:
+            pump.begin(one)
+        assert await asyncio.to_thread(disk.asked.wait, WAIT_S)
+        pump.stop(going[0])
+        threading.Timer(0.1, disk.heals.set).start()
+        readers.shutdown(wait=True, cancel_futures=True)
+        pump.close()
+        async with asyncio.timeout(WAIT_S):
+            ends = [one.done for one in going]
+            return await asyncio.gather(*ends, return_exceptions=True)
+
+    first, *others = asyncio.run(send())
+    assert first is None
+    assert all(isinstance(one, ConnectionError) for one in others)
+    assert pump.count == 0
+
+
+def test_a_server_ends_though_its_disk_has_kept_some_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = Mirror(tmp_path / "mirror")
+    mirror.publish("a/b", {"big.bin": File(CONTENT, lfs=True)})
+    disk = Disk(monkeypatch)
+    asked = b"GET /a/b/resolve/main/big.bin HTTP/1.1\r\nHost: h\r\n\r\n"
+    with (
+        contextlib.ExitStack() as stack,
+        serving(mirror, threads=1, drain_s=0.1) as live,
+    ):
+        for _ in range(3):
+            one = socket.create_connection(live.address, timeout=WAIT_S)
+            stack.enter_context(one)
+            one.sendall(asked)
+        assert disk.asked.wait(WAIT_S)
+        live.get("/healthz")  # by now all of them wait
+        threading.Timer(2.0, disk.heals.set).start()
+    mirror.close()
