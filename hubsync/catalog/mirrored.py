@@ -15,11 +15,11 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    bindparam,
     exists,
     or_,
     select,
     true,
-    tuple_,
     union_all,
 )
 
@@ -125,9 +125,23 @@ def _drop_of_repos(
     now = select(repos.c.upstream, repos.c.repo_type, repos.c.name)
     then = select(repos.c.upstream, repos.c.repo_type, repo_aliases.c.name)
     then = then.join(repo_aliases, repo_aliases.c.repo_id == repos.c.id)
-    names = union_all(now.where(repos.c.id.in_(ids)), then.where(repos.c.id.in_(ids)))
-    mine = tuple_(_MINE.upstream, _MINE.repo_type, _MINE.name)
-    connection.execute(mirror_repos.delete().where(mine.in_(names), condition))
+    both = union_all(now.where(repos.c.id.in_(ids)), then.where(repos.c.id.in_(ids)))
+    names = sorted({tuple(row) for row in connection.execute(both)})
+    if not names:
+        return
+    # One by one: SQLite would hold every row of every mirror against the names.
+    connection.execute(
+        mirror_repos.delete().where(
+            _MINE.upstream == bindparam("of_upstream"),
+            _MINE.repo_type == bindparam("of_type"),
+            _MINE.name == bindparam("of_name"),
+            condition,
+        ),
+        [
+            {"of_upstream": upstream, "of_type": repo_type, "of_name": name}
+            for upstream, repo_type, name in names
+        ],
+    )
 
 
 def _is_whole(connection: Connection, row: MirrorRepo) -> bool:
