@@ -31,6 +31,7 @@ COMMANDS = {
     "list": ("list_cmd", "What is held."),
     "show": ("show_cmd", "One snapshot: its refs, state and files."),
     "log": ("log_cmd", "Recorded versions of a repo, newest first."),
+    "runs": ("runs_cmd", "What mirrors did, newest run first."),
     "diff": ("diff_cmd", "Files that differ between two recorded versions."),
     "checkout": ("checkout_cmd", "Write a snapshot's files into a folder."),
     "verify": ("verify_cmd", "Read held files again and compare their digests."),
