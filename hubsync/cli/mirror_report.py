@@ -1,14 +1,33 @@
-"""What a run of a mirror comes to: for people and as JSON."""
+"""Which mirrors are meant, and what a run of them comes to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from hubsync.cli.common import Common
 from hubsync.cli.output import say
+from hubsync.config.rules import rules_of
+from hubsync.model.errors import ExitCode, UsageError
 from hubsync.model.units import format_size
 from hubsync.sync.freshness import Verdict
 from hubsync.sync.mirror import Outcome, Report
 from hubsync.sync.rules import Rule
 
 _SAID = (Verdict.CHANGED, Verdict.FAILED, Verdict.GONE)  # what a person wants to see
+
+
+def wanted(common: Common, names: Sequence[str]) -> list[Rule]:
+    """The rules of those mirrors.
+
+    Raises:
+        UsageError: none is configured, or none of that name.
+    """
+    settings = common.settings()
+    if not settings.mirrors:
+        raise UsageError(
+            "no mirror is configured",
+            hint="Write a [[mirrors]] table into the configuration: "
+            "hubsync config init --stdout shows one.",
+        )
+    return rules_of(settings, names)
 
 
 def say_outcome(rule: Rule, outcome: Outcome) -> None:
@@ -98,3 +117,14 @@ def run_json(report: Report) -> Mapping[str, object]:
         "elapsed_s": round(report.elapsed_s, 3),
         "error": str(report.error) if report.error else None,
     }
+
+
+def exit_code_of(reports: Sequence[Report]) -> ExitCode:
+    """One for all of them."""
+    codes = [one.exit_code for one in reports]
+    bad = [code for code in codes if code is not ExitCode.DONE]
+    if not bad:
+        return ExitCode.DONE
+    if ExitCode.NO_ROOM in bad:
+        return ExitCode.NO_ROOM
+    return bad[0] if len(bad) == len(codes) else ExitCode.PARTLY

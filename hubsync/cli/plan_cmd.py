@@ -6,7 +6,7 @@ import click
 
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
-from hubsync.cli.mirror_report import outcome_json, run_json
+from hubsync.cli.mirror_report import exit_code_of, outcome_json, run_json, wanted
 from hubsync.cli.output import print_json, print_table, say
 from hubsync.cli.running import run_to_end
 from hubsync.cli.scratch import planning
@@ -44,15 +44,11 @@ def command(common: Common, *, mirrors: tuple[str, ...]) -> int:
     Files and bytes to fetch and those held already, and the requests that it costs:
     those sent to plan this, and those that fetching takes.
     """
-    from hubsync.cli.sync_cmd import wanted  # noqa: PLC0415 - it plans with us
-
     return print_plans(common, wanted(common, mirrors))
 
 
 def print_plans(common: Common, rules: Sequence[Rule]) -> int:
     """The plan of each rule; the exit code of all."""
-    from hubsync.cli.sync_cmd import exit_code_of  # noqa: PLC0415 - it plans with us
-
     with planning(common) as app:
         reports = run_to_end(_plan(app, rules))
     for report in reports:

@@ -6,12 +6,18 @@ import click
 
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
-from hubsync.cli.mirror_report import outcome_json, run_json, say_outcome, say_run
+from hubsync.cli.mirror_report import (
+    exit_code_of,
+    outcome_json,
+    run_json,
+    say_outcome,
+    say_run,
+    wanted,
+)
 from hubsync.cli.output import print_json
 from hubsync.cli.plan_cmd import print_plans
 from hubsync.cli.running import run_to_end
-from hubsync.config.rules import rules_of
-from hubsync.model.errors import ExitCode, UsageError
+from hubsync.model.errors import ExitCode
 from hubsync.ports.progress import SilentProgress
 from hubsync.sync.mirror import Outcome, Report
 from hubsync.sync.rules import Rule
@@ -58,22 +64,6 @@ def command(common: Common, *, mirrors: tuple[str, ...], dry_run: bool) -> int:
     return exit_code_of(reports)
 
 
-def wanted(common: Common, names: Sequence[str]) -> list[Rule]:
-    """The rules of those mirrors.
-
-    Raises:
-        UsageError: none is configured, or none of that name.
-    """
-    settings = common.settings()
-    if not settings.mirrors:
-        raise UsageError(
-            "no mirror is configured",
-            hint="Write a [[mirrors]] table into the configuration: "
-            "hubsync config init --stdout shows one.",
-        )
-    return rules_of(settings, names)
-
-
 async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Report]:
     def told(rule: Rule, outcome: Outcome) -> None:
         if common.as_json:
@@ -94,14 +84,3 @@ async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Re
     finally:
         await runner.aclose()
     return reports
-
-
-def exit_code_of(reports: Sequence[Report]) -> ExitCode:
-    """One for all of them."""
-    codes = [one.exit_code for one in reports]
-    bad = [code for code in codes if code is not ExitCode.DONE]
-    if not bad:
-        return ExitCode.DONE
-    if ExitCode.NO_ROOM in bad:
-        return ExitCode.NO_ROOM
-    return bad[0] if len(bad) == len(codes) else ExitCode.PARTLY

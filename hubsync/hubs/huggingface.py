@@ -124,7 +124,7 @@ class HuggingFaceHub:
     async def refs(self, repo: RepoId) -> Mapping[RefName, str]:
         """Every ref with its commit, pull requests included: one request."""
         url = f"{self._api(repo)}/refs?include_prs=true"
-        return parse_refs((await self._session.get(url, repo, None)).json)
+        return parse_refs((await self._session.get(url, Topic.of(repo))).json)
 
     def locate(self, repo: RepoId, commit: str, entry: TreeEntry) -> Source:
         url = f"{self._endpoint}/{repo.path}/resolve/{commit}/{quote(entry.path)}"
