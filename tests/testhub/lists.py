@@ -84,8 +84,6 @@ def page_of(repos: Sequence[HubRepo], params: Params, page_rows: int) -> Page:
 
 
 def _fits(repo: HubRepo, params: Params, one: Mapping[str, str]) -> bool:
-    if repo.private:
-        return False
     owner = repo.name.rpartition("/")[0]
     if (one.get("author") or owner).lower() != owner.lower():
         return False

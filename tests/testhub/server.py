@@ -362,9 +362,13 @@ class HubServer:
         )
 
     def _list(self, ask: Ask, repo_type: str) -> web.Response:
-        page = page_of(
-            self._hub.world.all(repo_type), ask.params, self._hub.list_page_rows
-        )
+        shown = ask.account.can_read if ask.account else frozenset()
+        repos = [
+            one
+            for one in self._hub.world.all(repo_type)
+            if not one.private or one.name in shown
+        ]
+        page = page_of(repos, ask.params, self._hub.list_page_rows)
         headers = {}
         if page.next_query is not None:
             url = f"{self._hub.endpoint}{ask.path}?{page.next_query}"
