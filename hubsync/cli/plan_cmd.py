@@ -18,6 +18,8 @@ from hubsync.sync.mirror import Outcome, Report
 from hubsync.sync.rules import Rule
 from hubsync.wiring import App
 
+REQUESTS_KNOWN, REQUESTS_NEW = 2, 3  # before the first file of a repo
+
 EPILOG = """\b
 EXAMPLES
   hubsync plan                  every mirror of the configuration
@@ -117,8 +119,10 @@ def _requests_ahead(outcomes: Sequence[Outcome]) -> tuple[int, int]:
             few, many = one.result.plan.requests_hub(
                 sends_contents=one.result.sends_contents
             )
-            # It is resolved and listed again, by the run that fetches.
-            least, most = least + few + 2, most + many + 2
+            # The run that fetches asks for its history and its tree again; of one
+            # that it does not know, also what repo it is.
+            least += few + REQUESTS_KNOWN
+            most += many + (REQUESTS_KNOWN if one.item.before else REQUESTS_NEW)
     return least, most
 
 
