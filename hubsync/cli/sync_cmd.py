@@ -30,7 +30,7 @@ EXAMPLES
   hubsync sync                 every mirror of the configuration
   hubsync sync qwen-small      this one
   hubsync sync --dry-run       what it would do: as hubsync plan
-  0 2 * * *  hubsync sync      in a crontab; failures are its exit code and stderr
+  hubsync sync --quiet         in a crontab: prints what fails, and nothing else
 
 """ + exit_status(
     ExitCode.FAILED,
@@ -68,7 +68,7 @@ async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Re
     def told(rule: Rule, outcome: Outcome) -> None:
         if common.as_json:
             print_json(outcome_json(rule, outcome))
-        elif not common.quiet:
+        elif not common.quiet or outcome.error is not None:
             say_outcome(rule, outcome)
 
     runner = app.mirror_runner(SilentProgress(), told)
@@ -79,7 +79,7 @@ async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Re
             reports.append(report)
             if common.as_json:
                 print_json(run_json(report))
-            else:
+            elif not common.quiet or report.error is not None:
                 say_run(report)
     finally:
         await runner.aclose()
