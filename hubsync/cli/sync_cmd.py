@@ -30,7 +30,7 @@ EXAMPLES
   hubsync sync                 every mirror of the configuration
   hubsync sync qwen-small      this one
   hubsync sync --dry-run       what it would do: as hubsync plan
-  hubsync sync --quiet         in a crontab: prints what fails, and nothing else
+  hubsync sync --quiet         in a crontab: says only what fails
 
 """ + exit_status(
     ExitCode.FAILED,
@@ -51,7 +51,7 @@ EXAMPLES
 @click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
 @common_options
 def command(common: Common, *, mirrors: tuple[str, ...], dry_run: bool) -> int:
-    """Carry out each MIRROR of the configuration once; all, when none is named.
+    """Carry out each MIRROR of the configuration once; all if none is named.
 
     A repo whose head has not moved costs no request of its own.  What fails with
     one repo stops no other.  What the hub does not show any more is kept.

@@ -14,7 +14,13 @@ from typing import Protocol
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.mirrored import MirrorRepo
-from hubsync.catalog.runs import RunCounters, RunOutcome, RunRepoRow, RunState
+from hubsync.catalog.runs import (
+    RunCounters,
+    RunOutcome,
+    RunRepoRow,
+    RunRow,
+    RunState,
+)
 from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.repo import RepoId
 from hubsync.model.units import format_size
@@ -36,6 +42,20 @@ SILENCES_MAX = 3  # in a row: the hub is down, and the rest would wait for it in
 
 class Upstream(Hub, Lister, RefLister, Protocol):
     """What a mirror needs of its hub."""
+
+
+class MirrorBusyError(HubsyncError):
+    """A mirror is being carried out already."""
+
+    exit_code = ExitCode.BUSY
+    retryable = True
+
+    def __init__(self, rule: Rule, run: RunRow) -> None:
+        super().__init__(
+            f"the mirror {rule.name!r} is being carried out by run {run.id}, since "
+            f"{run.started_at:%Y-%m-%d %H:%M} UTC",
+            hint="Two at once would do the same things. Try again when it has ended.",
+        )
 
 
 class TooLargeError(NotAllowedError):
@@ -139,9 +159,16 @@ class MirrorRunner:
 
         What fails with one repo does not stop the others.  A full disk does, and
         a hub that does not answer any more.
+
+        Raises:
+            MirrorBusyError: somebody else is at it.
         """
+        runs = self._catalog.runs
+        await asyncio.to_thread(runs.end_left_running)
+        last = await asyncio.to_thread(runs.last, rule.name)
+        if last is not None and last.state is RunState.RUNNING:
+            raise MirrorBusyError(rule, last)
         with leased(self._catalog, f"run of the mirror {rule.name}") as lease:
-            runs = self._catalog.runs
             run = await asyncio.to_thread(runs.begin, rule.name, trigger, lease)
             report, started = Report(rule, run), time.monotonic()
             state = RunState.CANCELLED

@@ -1,6 +1,9 @@
 """Configured mirrors, carried out once: `hubsync sync`, `plan`, `mirrors`, `runs`."""
 
 import json
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,3 +309,28 @@ def test_no_mirror_at_all(team: Team) -> None:
     assert done.returncode == ExitCode.USAGE
     assert "no mirror is configured" in done.stderr
     assert team.run("mirrors").returncode == 0
+
+
+def test_a_run_that_is_killed_is_failed_and_the_next_one_goes_on(team: Team) -> None:
+    repo = team.hub.create_repo("acme/big")
+    repo.commit({"big.bin": Lfs(bytes(range(256)) * 4000)})
+    team.configure('name = "a"\nrepos = ["acme/*"]')
+    team.hub.pace.rate_bytes_per_s = 100_000
+    asked = threading.Event()
+    team.hub.hooks.append(lambda seen: asked.set() if seen.role == "cdn" else None)
+
+    command = [sys.executable, "-m", "hubsync", "sync", "--config", str(team.config)]
+    environment = team.mirror.environment()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as running:
+        assert asked.wait(60)
+        second = team.run("sync")
+        assert second.returncode == ExitCode.BUSY
+        assert "is being carried out by run 1" in second.stderr
+        running.kill()
+    (left,) = team.json("runs")
+    assert left["state"] == "failed"
+    assert "has ended" in left["error"]
+
+    team.hub.pace.rate_bytes_per_s = None
+    assert team.sync()["state"] == "succeeded"
+    assert [run["state"] for run in team.json("runs")] == ["succeeded", "failed"]
