@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from hubsync.catalog.catalog import Catalog
 from hubsync.catalog.errors import CatalogReadOnlyError
@@ -356,3 +360,34 @@ def test_what_was_damaged_or_forgotten_beside_the_run_is_looked_at_again(
     catalog.record_blobs([held(b"1")])
     catalog.runs.keep_mirrored(three)
     assert catalog.runs.mirrored("nightly") == [three[0], *three[2:]]
+
+
+@pytest.mark.parametrize("what", ["damaged", "forgotten"])
+def test_what_goes_between_the_look_and_the_row_takes_the_row_with_it(
+    catalog: Catalog, three: list[MirrorRepo], what: str
+) -> None:
+    gone = catalog.find_repo(three[0].repo)
+    assert gone is not None
+    catalog.runs.drop_mirrored("nightly", [three[0].key])
+    done = threading.Event()
+
+    def act() -> None:
+        if what == "damaged":
+            catalog.mark_lost(Digest.of(b"1"))
+        else:
+            catalog.forget(gone, None)
+        done.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        acting: list[Future[None]] = []
+
+        def before(*arguments: Any) -> None:
+            if arguments[2].startswith("INSERT INTO mirror_repos"):
+                acting.append(pool.submit(act))
+                # It cannot be seen waiting from here; let in, it would be done.
+                assert not done.wait(0.5)
+
+        event.listen(catalog._session.engine, "before_cursor_execute", before)
+        catalog.runs.keep_mirrored([three[0]])
+        acting[0].result(30)
+    assert three[0] not in catalog.runs.mirrored("nightly")
