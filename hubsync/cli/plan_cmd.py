@@ -89,8 +89,8 @@ def _print(common: Common, report: Report) -> None:
     ahead = f"{least}" if least == most else f"{least} to {most}"
     click.echo(
         f"{report.rule.name}: {counted or 'nothing is selected'}; {files} files, "
-        f"{size} to fetch; {report.requests} requests sent to plan this, {ahead} more "
-        "to fetch"
+        f"{size} to fetch; requests: {report.requests} to plan this, {ahead} more to "
+        "fetch"
     )
     if report.error is not None:
         say(f"hubsync: error: {report.rule.name}: {report.error}")

@@ -118,7 +118,7 @@ def test_plan_says_why_and_what_it_costs_and_changes_nothing(team: Team) -> None
     assert not (team.mirror.root / "VERSION").exists()
     said = team.run("plan").stdout
     assert "except = 'acme/two'" in said
-    assert "requests sent to plan this" in said
+    assert "to plan this, " in said
     assert team.run("sync", "--dry-run").stdout == said
 
     team.asked()
