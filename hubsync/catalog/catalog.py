@@ -42,7 +42,7 @@ from hubsync.catalog.tokens import TokenGrant, TokenRow
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import RefName
-from hubsync.model.snapshot import HeldEntry
+from hubsync.model.snapshot import Commit, HeldEntry
 from hubsync.ports.blobs import HeldBlob
 
 __all__ = [
@@ -392,6 +392,14 @@ class Catalog:
         An indexed look-up; in no order.
         """
         return trees.having(self._session, snapshot, name)
+
+    def changes(self, snapshot: SnapshotRow) -> dict[str, Commit]:
+        """Since which commit each file of *snapshot* is what it is, as far as known.
+
+        That is since the first recorded one in a row that has it so, without its
+        message and authors; never one that is later than the snapshot's own.
+        """
+        return trees.changes(self._session, snapshot)
 
     def state(self, snapshot: SnapshotRow) -> SnapshotStateRow:
         """How much of the snapshot is held now."""

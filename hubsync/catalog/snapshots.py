@@ -81,8 +81,9 @@ def _row(row: Row) -> SnapshotRow:
 def resolve(session: Session, repo: RepoRow, revision: str) -> SnapshotRow | None:
     """The snapshot that *revision* means, or None.
 
-    A full commit first, then a ref, then the beginning of a commit if only one
-    begins so.  ``HEAD`` is main, else the first branch, else the newest.
+    A full commit first, then a ref, then the beginning of a commit, 7 hex digits
+    or more, if only one begins so.  ``HEAD`` is main, else the first branch, else the
+    newest.
     """
     if not is_speakable(revision):
         return None

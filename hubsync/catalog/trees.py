@@ -7,14 +7,14 @@ from sqlalchemy import Connection, Update, bindparam, select
 
 from hubsync.catalog.blobs import entry_of, key_of, record_wanted
 from hubsync.catalog.bulk import insert
-from hubsync.catalog.columns import is_speakable
+from hubsync.catalog.columns import as_utc, is_speakable
 from hubsync.catalog.rows import SnapshotRow, SnapshotStateRow
 from hubsync.catalog.session import Row, Session
 from hubsync.catalog.tables import CURRENT, blobs, commits, file_spans
 from hubsync.model.digest import Digest
 from hubsync.model.errors import IntegrityError
 from hubsync.model.paths import HostilePathError, check_tree_paths
-from hubsync.model.snapshot import HeldEntry, SnapshotState, TreeEntry
+from hubsync.model.snapshot import Commit, HeldEntry, SnapshotState, TreeEntry
 
 # Found by way of the commit's row, whose number is never given out twice: a
 # caller may hold the row of a commit that was forgotten meanwhile, and another
@@ -34,6 +34,16 @@ _BY_BLOB = f"{_TREE} AND b.key = ?"
 _BY_XET_HASH = (
     f"{_TREE} AND s.xet_hash = ? AND s.path IN (SELECT x.path FROM file_spans x "  # noqa: S608 - constants
     "WHERE x.repo_id = c.repo_id AND x.xet_hash = ?)"
+)
+# Of forgotten commits only the numbers are left: the next one that is recorded is
+# the first that is known to have the file so.
+_CHANGES = (
+    "SELECT s.path, k.seq, k.oid, k.title, k.committed_at FROM commits c "
+    "JOIN file_spans s ON s.repo_id = c.repo_id "
+    "AND s.from_seq <= c.seq AND s.to_seq > c.seq "
+    "JOIN commits k ON k.repo_id = c.repo_id AND k.seq = (SELECT min(m.seq) "
+    "FROM commits m WHERE m.repo_id = c.repo_id AND m.seq >= s.from_seq) "
+    "WHERE c.id = ?"
 )
 _STATE = (
     "SELECT count(*), coalesce(sum(size), 0), "  # noqa: S608 - constants
@@ -71,6 +81,25 @@ def having(session: Session, snapshot: SnapshotRow, name: str) -> list[HeldEntry
     by_xet_hash = session.made(_held_entry, _BY_XET_HASH, snapshot.id, name, name)
     by_blob = session.made(_held_entry, _BY_BLOB, snapshot.id, f"sha256:{name}")
     return [*by_xet_hash, *by_blob]
+
+
+def changes(session: Session, snapshot: SnapshotRow) -> dict[str, Commit]:
+    own, known = snapshot.commit, {snapshot.seq: snapshot.commit}
+    found = {}
+    for path, seq, oid, title, committed in session.rows(_CHANGES, snapshot.id):
+        if seq not in known:
+            when = None if committed is None else as_utc(committed)
+            commit = Commit(oid, title, committed_at=when)
+            # Commits are numbered as they were recorded: an old one may come later.
+            known[seq] = commit if _is_no_later(commit, own) else own
+        found[path] = known[seq]
+    return found
+
+
+def _is_no_later(commit: Commit, than: Commit) -> bool:
+    """Whether it is known of *commit* that it is."""
+    first, second = commit.committed_at, than.committed_at
+    return first is not None and second is not None and first <= second
 
 
 def state(session: Session, snapshot: SnapshotRow) -> SnapshotStateRow:

@@ -1,13 +1,13 @@
 """``hubsync config``."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import print_json
+from hubsync.config.dump import flat, toml_lines
 from hubsync.config.load import example_text, load
 from hubsync.model.errors import ExitCode, UsageError
 
@@ -53,35 +53,22 @@ def check(common: Common) -> None:
 def show(common: Common) -> None:
     """The configuration in force, and where each value came from."""
     loaded = load(common.config, root=common.root)
-    values = dict(_flat(loaded.settings.model_dump(mode="json")))
+    values = loaded.settings.model_dump(mode="json")
+    values["catalog"]["url"] = _mask(values["catalog"]["url"])
     if common.as_json:
         print_json(
             {
-                key: {
-                    "value": _mask(key, value),
-                    "from": loaded.origins.get(key, "default"),
-                }
-                for key, value in values.items()
+                key: {"value": value, "from": loaded.origins.get(key, "default")}
+                for key, value in flat(values)
             }
         )
         return
-    for key, value in values.items():
-        shown = "unset" if value is None else _mask(key, value)
-        click.echo(f"{key} = {shown}    # {loaded.origins.get(key, 'default')}")
+    for line in toml_lines(values, loaded.origins):
+        click.echo(line)
 
 
-def _mask(key: str, value: object) -> object:
-    if key == "catalog.url" and "@" in str(value):
-        scheme, _, rest = str(value).partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2].partition('?')[0]}"
-    return value
-
-
-def _flat(tree: dict[str, Any], above: str = "") -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{above}{key}.")
-        else:
-            found.append((f"{above}{key}", value))
-    return found
+def _mask(url: str) -> str:
+    if "@" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2].partition('?')[0]}"

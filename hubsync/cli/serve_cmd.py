@@ -31,7 +31,7 @@ CLIENTS
   export HF_ENDPOINT=http://127.0.0.1:8090
   hf download org/model
 
-""" + exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.BUSY)
+""" + exit_status(ExitCode.FAILED, ExitCode.USAGE, ExitCode.INTEGRITY, ExitCode.BUSY)
 
 
 @click.command("serve", epilog=EPILOG)
@@ -93,7 +93,9 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
         if common.as_json:
             root = str(settings.store.root)
             print_json({"url": url, "listening": listening, "root": root})
-        elif not common.quiet:
+        elif common.quiet:
+            click.echo(url)
+        else:
             say(f"serving {settings.store.root} on {url}")
             if options.unix_socket is None:
                 say(f"clients: export HF_ENDPOINT={url}")
@@ -120,7 +122,11 @@ def command(common: Common, access_log: bool, **given: Any) -> None:
 def _self_signed(settings: Settings, options: ServeOptions) -> ServeOptions:
     """*options* with a certificate that is kept in the store."""
     if options.tls_cert or options.tls_key:
-        raise UsageError("a certificate is given, and a self-signed one asked for")
+        raise UsageError(
+            "a certificate is given, and a self-signed one asked for",
+            hint="Leave out --tls-self-signed, or --tls-cert and --tls-key; or what "
+            "says so under [serve] in the configuration.",
+        )
     try:
         from hubsync.serve.certificate import (  # noqa: PLC0415 - 16 MB that most do without
             names_of,

@@ -9,6 +9,7 @@ from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import iso, print_json, print_table, say
 from hubsync.model.errors import ExitCode, NotHeldError, UsageError
+from hubsync.model.globs import can_match
 from hubsync.model.token import digest_of, is_token_name, new_token
 from hubsync.model.units import format_size, parse_duration, parse_rate
 
@@ -75,8 +76,13 @@ def add(
             f"not a name for a token: {name[:100]!r}",
             hint="Use up to 64 letters, digits and . _ - @",
         )
-    if not all(globs):
-        raise UsageError("an empty glob matches no repo")
+    for glob in globs:
+        if not can_match(glob):
+            raise UsageError(
+                f"--repo {glob[:200]!r} can match no repo",
+                hint="Write 'org/*', 'org/name', 'datasets/org/*' or "
+                "'upstream:org/name'.",
+            )
     grant = TokenGrant(
         repos=globs or ("*",),
         expires_at=_expiry(expires, datetime.now(UTC)) if expires else None,

@@ -76,8 +76,12 @@ def _find(file: Path | None, environ: Mapping[str, str]) -> Path | None:
         Path(environ["HUBSYNC_CONFIG"]) if environ.get("HUBSYNC_CONFIG") else None
     )
     if named is not None:
+        by = "--config" if file else "HUBSYNC_CONFIG"
         if not named.is_file():
-            raise UsageError(f"no configuration file at {named}")
+            raise UsageError(
+                f"no configuration file at {named}",
+                hint=f"Name another with {by}, or write one: hubsync config init",
+            )
         return named
     home = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     places = [Path("hubsync.toml"), home / "hubsync/config.toml"]

@@ -1,6 +1,7 @@
 """Sizes, rates and durations as people write them."""
 
 import re
+from decimal import Decimal
 
 from hubsync.model.errors import UsageError
 
@@ -42,8 +43,18 @@ def parse_size(text: str | int) -> int:
 
 
 def parse_rate(text: str | int) -> int:
-    """Bytes per second of ``50MB/s`` or ``50MB``; a bare number is bytes."""
-    return parse_size(str(text).removesuffix("/s"))
+    """Bytes per second of ``50MB/s`` or ``50MB``; a bare number is bytes.
+
+    Raises:
+        InvalidUnitError: with what is allowed.
+    """
+    try:
+        return parse_size(str(text).removesuffix("/s"))
+    except InvalidUnitError:
+        raise InvalidUnitError(
+            f"not a rate: {text!r}",
+            hint="Write 50MB/s, 10MiB/s or plain bytes a second.",
+        ) from None
 
 
 def parse_duration(text: str | float) -> float:
@@ -68,6 +79,15 @@ def parse_duration(text: str | float) -> float:
             hint=f"Write one of {said} (seconds, minutes, hours, days, weeks).",
         )
     return number * _DURATION_UNITS.get(unit, 1.0)
+
+
+def format_duration(seconds: float) -> str:
+    """``10m``: what `parse_duration` reads as so many seconds, in the largest unit."""
+    fitting = [unit for unit, size in _DURATION_UNITS.items() if not seconds % size]
+    if not seconds or not fitting:
+        # Not 1e-05, which nobody writes.
+        return f"{Decimal(repr(seconds)).normalize():f}s"
+    return f"{seconds / _DURATION_UNITS[fitting[-1]]:.0f}{fitting[-1]}"
 
 
 def format_size(size_bytes: float) -> str:

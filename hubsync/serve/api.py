@@ -29,7 +29,7 @@ from hubsync.serve.query import (
     values,
 )
 from hubsync.serve.routing import Route
-from hubsync.serve.tree import Tree, TreeQuery
+from hubsync.serve.tree import LastCommits, Tree, TreeQuery
 from hubsync.serve.weights import Said
 from hubsync.serve.xet import Xet
 from hubsync.wire.hf import emit_commit, emit_refs
@@ -227,16 +227,19 @@ class Api:
             cursor=value(params, "cursor"),
         )
         # Pages by cursor are not kept: anybody can think of any number of those.
+        # Nor are expanded ones, which tell of other commits than their own.
         key = (*snapshot_key(found.row, found.snapshot), asked)
 
         def build() -> Page:
             tree = self._tree_of(found)
             if not tree.is_folder(asked.path):
                 raise no_entry(asked.path, found.revision, found.commit)
-            page, following = tree.page(asked)
+            last = self._last_commits(found) if asked.expand else None
+            page, following = tree.page(asked, last)
             return orjson.dumps(page), following
 
-        keep = asked.cursor is None and not self._xet.may_announce(found.snapshot)
+        keep = asked.cursor is None and not asked.expand
+        keep = keep and not self._xet.may_announce(found.snapshot)
         body, following = await self._kept(found, key if keep else None, build)
         headers = found.commit_header
         if following is not None:
@@ -251,6 +254,10 @@ class Api:
 
     def _tree_of(self, found: Found) -> Tree:
         return self._library.tree(found.row, found.snapshot, self._xet.concerns)
+
+    def _last_commits(self, found: Found) -> LastCommits:
+        changes = self._library.catalog.changes(found.snapshot)
+        return LastCommits(changes, found.snapshot.commit)
 
     async def _treesize(self, request: web.Request, found: Found) -> web.StreamResponse:
         library, path = self._library, found.route.path
@@ -267,8 +274,11 @@ class Api:
         paths, expand = await asked_paths(request, self._options)
         library = self._library
         tree = await library.ask_of(found.snapshot, self._tree_of, found)
+        last = None
+        if expand:
+            last = await library.ask_of(found.snapshot, self._last_commits, found)
         asked = [path.strip("/") for path in paths]
-        rows = [tree.row(path, expand=expand) for path in asked if tree.has(path)]
+        rows = [tree.row(path, last) for path in asked if tree.has(path)]
         return json_response(rows, found.commit_header)
 
     async def _commits(self, request: web.Request, found: Found) -> web.StreamResponse:

@@ -145,7 +145,10 @@ def _is_stale(path: Path) -> bool:
     except OSError:
         return False  # not there; or bind says what is the matter
     if not stat.S_ISSOCK(mode):
-        raise UsageError(f"serve.unix_socket: {path} is there, and is no socket")
+        raise UsageError(
+            f"serve.unix_socket: {path} is there, and is no socket",
+            hint="Remove it, or choose another place with --unix-socket.",
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_S)
         try:

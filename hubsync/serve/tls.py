@@ -57,15 +57,22 @@ class Tls:
             # An empty password: asked for one, OpenSSL would ask the terminal.
             context.load_cert_chain(self._cert, self._key, password="")
         except ssl.SSLError as error:
-            raise UsageError(self._explain(error)) from error
+            raise UsageError(
+                self._explain(error),
+                hint="Name the certificate with --tls-cert, and its key with --tls-key "
+                "if it is in another file.",
+            ) from error
         return context
 
     def _explain(self, error: ssl.SSLError) -> str:
         key = self._key or self._cert
         if error.reason == "KEY_VALUES_MISMATCH":
             return f"the key in {key} does not belong to the certificate {self._cert}"
+        named = f"{self._cert} and {key} are"
+        if key == self._cert:
+            named = f"{key} is"
         return (
-            f"{self._cert} and {key} are no certificate and key in PEM, the key "
+            f"{named} no certificate and key in PEM, the key "
             f"without a password ({error.reason or 'not readable'})"
         )
 
@@ -76,5 +83,7 @@ def _require_readable(name: str, path: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"serve.{name}: cannot read {path}: {error.strerror}"
+            f"serve.{name}: cannot read {path}: {error.strerror}",
+            hint="Name a file in PEM that this user may read, or have a certificate "
+            "made with --tls-self-signed.",
         ) from error

@@ -2,7 +2,7 @@
 
 import base64
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -12,6 +12,7 @@ from hubsync.model.snapshot import Commit, HeldEntry, TreeEntry
 from hubsync.serve.errors import bad_request
 from hubsync.wire.gitobjects import tree_oids
 from hubsync.wire.hf import emit_directory, emit_last_commit, emit_tree_entry
+from hubsync.wire.hf_fields import EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,26 @@ class TreeQuery:
     expand: bool = False
     limit: int | None = None
     cursor: str | None = None
+
+
+class LastCommits:
+    """Which commit changed a path last, as far as that is recorded.
+
+    Of a folder it is the newest of its files'; that one was deleted is not seen.
+    """
+
+    def __init__(self, changes: Mapping[str, Commit], own: Commit) -> None:
+        # The snapshot's own, of what was forgotten while its tree is remembered.
+        self._own = own
+        self._of = dict(changes)
+        for path, commit in changes.items():
+            while path := path.rpartition("/")[0]:
+                known = self._of.setdefault(path, commit)
+                if (known.committed_at or EPOCH) < (commit.committed_at or EPOCH):
+                    self._of[path] = commit
+
+    def of(self, path: str) -> Commit:
+        return self._of.get(path, self._own)
 
 
 class Tree:
@@ -57,55 +78,46 @@ class Tree:
     def is_folder(self, path: str) -> bool:
         return path in self._folders
 
-    def rows(
-        self, folder: str, *, recursive: bool, expand: bool
-    ) -> list[dict[str, object]]:
-        """Entries below *folder*; folders stand before files."""
+    def _below(self, folder: str, *, recursive: bool) -> list[str]:
+        """Paths below *folder*; folders stand before files."""
         prefix = f"{folder}/" if folder else ""
         depth = prefix.count("/")
 
-        def below(path: str) -> bool:
+        def is_below(path: str) -> bool:
             return path.startswith(prefix) and (recursive or path.count("/") == depth)
 
-        folders = [p for p in self._folders if p and p != folder and below(p)]
-        files = [path for path in self._files if below(path)]
-        order = sorted([*folders, *files], key=self._order)
-        return [self.row(path, expand=expand) for path in order]
+        folders = [p for p in self._folders if p and p != folder and is_below(p)]
+        files = [path for path in self._files if is_below(path)]
+        return sorted([*folders, *files], key=self._order)
 
-    def page(self, asked: TreeQuery) -> tuple[list[dict[str, object]], str | None]:
+    def page(
+        self, asked: TreeQuery, last: LastCommits | None = None
+    ) -> tuple[list[dict[str, object]], str | None]:
         """What is asked for, and the cursor of the page after it, if there is one.
 
         Raises:
             Problem: 400, nobody made such a cursor.
         """
-        rows = self.rows(asked.path, recursive=asked.recursive, expand=asked.expand)
-        start, limit = 0, asked.limit
+        paths = self._below(asked.path, recursive=asked.recursive)
+        limit, following = asked.limit, None
         if asked.cursor is not None:
             name, size = _read_cursor(asked.cursor)
             limit = limit or size
             # By order: of another commit, the tree may not have that name.
-            start = bisect_right(
-                rows, self._order(name), key=lambda row: self._order(str(row["path"]))
-            )
-        if limit is None or start + limit >= len(rows):
-            return rows[start:], None
-        found = rows[start : start + limit]
-        return found, _write_cursor(str(found[-1]["path"]), limit)
+            paths = paths[bisect_right(paths, self._order(name), key=self._order) :]
+        if limit is not None and limit < len(paths):
+            paths = paths[:limit]
+            following = _write_cursor(paths[-1], limit)
+        return [self.row(path, last) for path in paths], following
 
-    def row(self, path: str, *, expand: bool) -> dict[str, object]:
-        """One entry; *path* is a file or a folder of the tree."""
+    def row(self, path: str, last: LastCommits | None = None) -> dict[str, object]:
+        """One entry, with its commit in *last*; *path* is of the tree."""
         if path in self._files:
-            # Which commit changed the path last is not recorded: the snapshot's
-            # own is what we can vouch for.
-            return emit_tree_entry(
-                self._files[path],
-                last_commit=self._commit,
-                expand=expand,
-                xet=path in self._xet,
-            )
-        row = emit_directory(path, self._folders[path].hex)
-        if expand:
-            row["lastCommit"] = emit_last_commit(self._commit)
+            row = emit_tree_entry(self._files[path], xet=path in self._xet)
+        else:
+            row = emit_directory(path, self._folders[path].hex)
+        if last:
+            row["lastCommit"] = emit_last_commit(last.of(path))
         return row
 
     def size_bytes(self, folder: str) -> int:

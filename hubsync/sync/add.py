@@ -156,7 +156,11 @@ def _rules(folder: Path) -> LfsRules:
 def _walk(folder: Path) -> Iterator[Path]:
     """Every file below *folder*; links to files are followed, to folders not."""
     if not folder.is_dir():
-        raise UsageError(f"not a folder: {folder}")
+        raise UsageError(
+            f"not a folder: {folder}",
+            hint="Name the folder with the files first, then the repo: "
+            "hubsync add ./my-model acme/my-model",
+        )
     for top, folders, files in os.walk(folder, onerror=_refuse):
         here = Path(top)
         for name in list(folders):

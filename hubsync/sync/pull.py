@@ -24,6 +24,7 @@ from hubsync.catalog.leases import Lease
 from hubsync.catalog.rows import Publication, Published, RepoRow, SnapshotRow
 from hubsync.model.digest import Digest, GitOid
 from hubsync.model.errors import NotHeldError, OfflineError
+from hubsync.model.repo import RepoId
 from hubsync.model.revision import (
     DEFAULT_BRANCH,
     RefName,
@@ -101,11 +102,8 @@ class Puller:
         if row is not None:
             snapshot = await asyncio.to_thread(self.catalog.resolve, row, revision)
         if row is None or snapshot is None:
-            raise OfflineError(
-                f"{request.repo} at {revision} is not held",
-                hint="Pull it once without --offline, or see what is held: "
-                "hubsync list",
-            )
+            hint = await asyncio.to_thread(self._held_elsewhere, request.repo, revision)
+            raise OfflineError(f"{request.repo} at {revision} is not held", hint=hint)
         tree = await self._recorded_tree(snapshot)
         plan = await self._plan(tree, request)
         if plan.fetch and not request.dry_run:
@@ -122,6 +120,13 @@ class Puller:
             path = await asyncio.to_thread(self._check_out, row, snapshot)
         result = self._result(request, resolved, plan.totals, path, started=started)
         return replace(result, plan=plan) if request.dry_run else result
+
+    def _held_elsewhere(self, repo: RepoId, revision: str) -> str:
+        """What to do for *repo*, which is not held, but may be from elsewhere."""
+        for row in self.catalog.find_by_name(repo.repo_type, repo.name):
+            if row.repo != repo and self.catalog.resolve(row, revision):
+                return f"It is held as {row.repo}: pull that with --offline."
+        return "Pull it once without --offline, or see what is held: hubsync list"
 
     async def _pull_online(
         self, request: PullRequest, row: RepoRow | None, hub: Hub, started: float

@@ -38,6 +38,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+def test_quiet_prints_where_it_is_and_nothing_else(
+    store: Store, tmp_path: Path
+) -> None:
+    server = start(store, tmp_path / "log", "--port", "0", "--quiet")
+    assert server.process.stdout
+    server.url = server.process.stdout.readline().rstrip("\n")
+    assert server.get("/healthz")[0] == 200
+    assert server.stop() == 0
+    with server.process:
+        assert server.process.stdout.read() == ""
+    assert server.log.read_text() == ""
+
+
 def until(done: Callable[[], object]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not done():

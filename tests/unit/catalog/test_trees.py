@@ -129,6 +129,24 @@ def test_a_path_that_is_not_there_is_none(catalog: Catalog, path: str) -> None:
     assert catalog.entry(snapshot, path) is None
 
 
+def test_files_know_the_commit_since_which_they_are_as_they_are(
+    catalog: Catalog,
+) -> None:
+    same = plain("same", b"s")
+    made = [publish(catalog, n, [plain("a", b"%d" % n), same]) for n in (1, 2)]
+    made.append(publish(catalog, 3, [plain("a", b"2"), plain("new", b""), same]))
+    expected = [{"a": 1, "same": 1}, {"a": 2, "same": 1}]
+    expected.append({"a": 2, "new": 3, "same": 1})
+    for one, since in zip(made, expected, strict=True):
+        found = catalog.changes(one.snapshot)
+        assert {path: commit.title for path, commit in found.items()} == {
+            path: f"commit {number}" for path, number in since.items()
+        }
+    catalog.forget(made[0].repo, made[0].snapshot)
+    assert catalog.changes(made[0].snapshot) == {}
+    assert catalog.changes(made[2].snapshot)["same"].title == "commit 2"
+
+
 def test_an_empty_tree_is_complete(catalog: Catalog) -> None:
     snapshot = publish(catalog, 1).snapshot
     state = catalog.state(snapshot)

@@ -79,6 +79,17 @@ def test_offline_and_not_held_ends_with_10(cli: Cli) -> None:
     assert "acme/model" in done.err
 
 
+def test_offline_and_held_from_elsewhere_says_under_which_name(
+    held: tuple[Cli, str, str],
+) -> None:
+    cli, _, _ = held
+    done = cli("pull", "--offline", "acme/model")
+    assert done.code == ExitCode.OFFLINE
+    assert "hint: It is held as local:acme/model" in done.err
+    cli.good("pull", "--offline", "local:acme/model")
+    assert "local:" not in cli("pull", "--offline", "acme/model@v9").err
+
+
 def test_an_upstream_that_cannot_be_reached_ends_with_5(cli: Cli) -> None:
     done = cli("pull", "acme/model")
     assert done.code == ExitCode.UNAVAILABLE
@@ -191,6 +202,33 @@ def test_config_show_masks_the_password_of_the_catalog(cli: Cli) -> None:
         out = shown.good(*words).out
         assert "s3cret" not in out
         assert "db.example" in out
+
+
+def test_config_show_prints_what_the_configuration_takes(cli: Cli) -> None:
+    shown = cli.good("config", "show").out
+    assert 'transfer.read_timeout = "30s"    # default\n' in shown
+    (cli.tmp / "hubsync.toml").write_text(shown, "utf-8")
+    assert cli.good("config", "check").out == "hubsync.toml: good\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["add", "nodir", "acme/model"], "hubsync add ./my-model acme/my-model"),
+        (["list", "--config", "none.toml"], "--config, or write one: hubsync config"),
+        (["serve", "--tls-cert", "none.pem"], "or have a certificate made with"),
+        (["serve", "--tls-cert", "a.json"], "Name the certificate with --tls-cert"),
+        (["serve", "--tls-cert", "a.pem", "--tls-self-signed"], "Leave out"),
+        (["serve", "--unix-socket", "a.json"], "Remove it, or choose another place"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(cli: Cli, words: list[str], hint: str) -> None:
+    (cli.tmp / "a.json").write_text("{}")
+    done = cli(*words)
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    last = done.err.splitlines()[-1]
+    assert last.startswith("hubsync: hint: ")
+    assert hint in last
 
 
 def test_upgrading_where_there_is_nothing_makes_a_whole_store(cli: Cli) -> None:

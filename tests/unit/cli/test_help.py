@@ -43,6 +43,16 @@ def test_the_first_help_names_every_command_and_every_exit_status(cli: Cli) -> N
         assert f"{code.value:>5}  {MEANING[code]}" in out
 
 
+def test_serve_tells_how_it_ends_with_a_damaged_catalog(
+    held: tuple[Cli, str, str],
+) -> None:
+    cli, _, _ = held
+    (cli.root / "catalog.db").write_bytes(b"no database" * 1000)
+    done = cli("serve", "--port", "0")
+    assert done.code == ExitCode.INTEGRITY
+    assert MEANING[ExitCode.INTEGRITY] in cli.good("serve", "--help").out
+
+
 def test_the_command_that_pip_installs_is_this_one(cli: Cli) -> None:
     script = Path(sys.executable).parent / "hubsync"
     if not script.exists():

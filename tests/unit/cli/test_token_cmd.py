@@ -66,6 +66,8 @@ def test_a_revoked_token_is_gone_and_its_name_free(cli: Cli) -> None:
         ["a b"],
         ["-", "--repo", "x"],
         ["ci", "--repo", ""],
+        ["ci", "--repo", "acme/*", "--repo", "acme//x y"],
+        ["ci", "--repo", "models/acme/*"],
         ["ci", "--expires", "2020-01-01"],
         ["ci", "--expires", "0"],
         ["ci", "--expires", "90"],
@@ -82,6 +84,12 @@ def test_what_cannot_be_meant_makes_no_token(cli: Cli, words: list[str]) -> None
     assert done.code == ExitCode.USAGE
     assert done.out == ""
     assert not cli.root.exists()
+
+
+def test_a_rate_is_called_a_rate(cli: Cli) -> None:
+    said = cli("token", "add", "ci", "--rate", "fast").err
+    assert "not a rate: 'fast'" in said
+    assert "50MB/s" in said
 
 
 def test_who_makes_a_token_that_nobody_asks_for_is_told(cli: Cli) -> None:

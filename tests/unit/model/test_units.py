@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hubsync.model.units import (
     InvalidUnitError,
+    format_duration,
     format_size,
     parse_duration,
     parse_rate,
@@ -41,6 +42,29 @@ def test_what_is_no_size_is_refused_with_examples(text: str) -> None:
     with pytest.raises(InvalidUnitError) as caught:
         parse_size(text)
     assert "MiB" in str(caught.value.hint)
+
+
+def test_what_is_no_rate_is_not_called_a_size() -> None:
+    with pytest.raises(InvalidUnitError, match="not a rate: 'fast'") as caught:
+        parse_rate("fast")
+    assert "50MB/s" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "0s"), (0.25, "0.25s"), (1e-05, "0.00001s"), (30.0, "30s")),
+        *((600.0, "10m"), (5400.0, "90m"), (3600.0, "1h"), (86400.0, "1d")),
+        (604800.0, "1w"),
+    ],
+)
+def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@given(st.floats(min_value=0, max_value=1e12) | st.integers(0, 10**9).map(float))
+def test_a_duration_that_is_shown_can_be_read(seconds: float) -> None:
+    assert parse_duration(format_duration(seconds)) == seconds
 
 
 @pytest.mark.parametrize("text", ["50MB/s", "50MB", "50000000", 50_000_000])

@@ -289,13 +289,67 @@ def test_a_folder_in_a_folder(live: Live, folder: str) -> None:
     assert paths_of(live.get(f"{BERT}/tree/refs/pr/1/{folder}")) == expected
 
 
-def test_expand_tells_a_commit(live: Live) -> None:
-    for entry in live.get(f"{BERT}/tree/main?expand=true&recursive=true").json():
-        assert entry["lastCommit"] == {
-            "id": HEAD_2,
-            "title": "title of bert 2",
-            "date": "2026-01-02T03:01:05.000Z",
-        }
+def last_commits(answer: Answer) -> dict[str, Any]:
+    assert answer.status == 200, answer.body
+    return {one["path"]: one["lastCommit"] for one in answer.json()}
+
+
+FIRST = {
+    "id": oid("bert 1"),
+    "title": "title of bert 1",
+    "date": "2026-01-02T03:00:05.000Z",
+}
+SECOND = {
+    "id": HEAD_2,
+    "title": "title of bert 2",
+    "date": "2026-01-02T03:01:05.000Z",
+}
+
+
+def test_expand_tells_the_commit_that_changed_an_entry(live: Live) -> None:
+    told = last_commits(live.get(f"{BERT}/tree/main?expand=true&recursive=true"))
+    assert told == dict.fromkeys(ALL_PATHS, FIRST) | {"config.json": SECOND}
+    page = live.get(f"{BERT}/tree/main?expand=true&recursive=true&limit=7")
+    assert last_commits(page) == {path: told[path] for path in ALL_PATHS[:7]}
+    before = last_commits(live.get(f"{BERT}/tree/v1.0?expand=true&recursive=true"))
+    assert before == dict.fromkeys(ALL_PATHS, FIRST)
+
+
+def test_a_folder_changed_with_its_newest_file(own_mirror: Mirror) -> None:
+    for minute, name in enumerate(("one", "two", "three")):
+        files = {"a/b/c": File(name.encode()), "a/d": File(b"d"), "e/f": File(b"f")}
+        if name == "three":
+            files["a/b/c"] = File(b"two")
+        own_mirror.publish("acme/x", files, commit=name, minute=minute)
+    with serving(own_mirror) as live:
+        query = "expand=true&recursive=true"
+        told = last_commits(live.get(f"/api/models/acme/x/tree/main?{query}"))
+    ids = {path: commit["id"] for path, commit in told.items()}
+    two = dict.fromkeys(("a", "a/b", "a/b/c"), oid("two"))
+    assert ids == two | dict.fromkeys(("a/d", "e", "e/f"), oid("one"))
+
+
+def test_no_entry_was_changed_after_the_commit_that_is_asked_for(
+    own_mirror: Mirror,
+) -> None:
+    """An old commit may be recorded after a new one."""
+    files = {"a": File(b"a")}
+    own_mirror.publish("acme/x", files, commit="new", minute=2)
+    own_mirror.publish("acme/x", files, commit="old", minute=1, refs=("refs/tags/v0",))
+    with serving(own_mirror) as live:
+        told = last_commits(live.get("/api/models/acme/x/tree/v0?expand=true"))
+    assert told["a"]["id"] == oid("old")
+
+
+def test_an_expanded_page_names_no_forgotten_commit(own_mirror: Mirror) -> None:
+    files = {"a": File(b"a")}
+    first = own_mirror.publish("acme/x", files, commit="one", minute=1)
+    own_mirror.publish("acme/x", files | {"b": File(b"b")}, commit="two", minute=2)
+    with serving(own_mirror) as live:
+        target = "/api/models/acme/x/tree/main?expand=true"
+        assert last_commits(live.get(target))["a"]["id"] == oid("one")
+        own_mirror.catalog.forget(first.repo, first.snapshot)
+        assert last_commits(live.get(target))["a"]["id"] == oid("two")
 
 
 @pytest.mark.parametrize("path", ["nothing", "config.json", "sub%20dir/nothing"])
@@ -443,6 +497,9 @@ def test_paths_info_by_json(live: Live) -> None:
     answer = live.ask(f"{BERT}/paths-info/{HEAD_2}", "POST", JSON, body)
     assert paths_of(answer) == ["config.json"]
     assert answer.json()[0]["lastCommit"]["id"] == HEAD_2
+    body = json.dumps({"paths": ["vocab.txt"], "expand": True}).encode()
+    answer = live.ask(f"{BERT}/paths-info/{HEAD_2}", "POST", JSON, body)
+    assert answer.json()[0]["lastCommit"] == FIRST
 
 
 @pytest.mark.parametrize(

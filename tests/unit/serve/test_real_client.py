@@ -144,7 +144,7 @@ def test_questions(live: Live, tmp_path: Path) -> None:
         result["dataset"] = api.dataset_info("acme/tiny-csv").downloads
         result["files"] = api.list_repo_files("acme/tiny-bert", revision="refs/pr/1")
         tree = list(api.list_repo_tree("acme/tiny-bert", recursive=True, expand=True))
-        result["commit"] = tree[0].last_commit.oid
+        result["commits_of"] = {one.path: one.last_commit.oid for one in tree}
         sub = api.list_repo_tree("acme/tiny-bert", "sub dir", revision="feature/x")
         result["sub"] = [one.path for one in sub]
         paths = api.get_paths_info(
@@ -184,7 +184,10 @@ def test_questions(live: Live, tmp_path: Path) -> None:
         "space": "gradio",
         "dataset": 5,
         "files": found["files"],
-        "commit": HEAD_2,
+        "commits_of": dict.fromkeys(
+            [*found["files"], "sub dir", "sub dir/deep"], oid("bert 1")
+        )
+        | {"config.json": HEAD_2},
         "sub": ["sub dir/deep", "sub dir/a b#1.txt"],
         "paths": ["RepoFile", "RepoFolder"],
         "refs": [["feature/x", "main"], ["v1.0"], ["parquet"], ["1"]],

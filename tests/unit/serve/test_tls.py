@@ -92,13 +92,15 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
         (missing, key, "serve.tls_cert: cannot read"),
         (cert, missing, "serve.tls_key: cannot read"),
         (rubbish, key, "no certificate and key in PEM"),
-        (cert, None, "no certificate and key in PEM"),
+        (cert, None, "is no certificate and key in PEM"),
         (cert, locked, "without a password"),
         (None, key, "serve.tls_cert is not"),
     ):
         with pytest.raises(UsageError, match=said) as caught:
             Tls.of(ServeOptions(tls_cert=cert_path, tls_key=key_path))
         assert caught.value.exit_code is ExitCode.USAGE
+        assert caught.value.hint
+        assert str(caught.value).count(str(cert_path)) <= 1
     both = tmp_path / "both.pem"
     both.write_bytes(cert.read_bytes() + key.read_bytes())
     assert Tls.of(ServeOptions(tls_cert=both))
