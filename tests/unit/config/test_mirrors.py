@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hubsync.config.dump import toml_lines
 from hubsync.config.load import example_text, load
 from hubsync.config.mirrors import MirrorSettings, SearchSettings
 from hubsync.config.rules import rules_of
@@ -137,3 +138,16 @@ def test_a_rule_that_selects_other_files_has_another_key(tmp_path: Path) -> None
     )
     assert first.key != second.key
     assert first.key == third.key
+
+
+def test_what_is_shown_of_mirrors_can_be_read_back(tmp_path: Path) -> None:
+    text = (
+        '[[mirrors]]\nname = "a"\nrepos = ["acme/*"]\nexcept = ["x"]\n'
+        'max_repo_size = "20GiB"\n'
+        '[[mirrors]]\nname = "b"\nsearch = { author = "x", limit = 3 }\n'
+    )
+    settings = load(configure(tmp_path, text), environ={}).settings
+    dump = settings.model_dump(mode="json", by_alias=True)
+    shown = "\n".join(toml_lines({"mirrors": dump["mirrors"]}, {}))
+    again = load(configure(tmp_path, shown), environ={}).settings
+    assert again.mirrors == settings.mirrors
