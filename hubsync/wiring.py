@@ -1,7 +1,7 @@
 """Names every concrete class, once, and opens a store."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -20,7 +20,6 @@ from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import HeldBlob, StoreReadOnlyError
 from hubsync.ports.gate import Gate
-from hubsync.ports.hub import Hub
 from hubsync.ports.progress import Progress, SilentProgress
 from hubsync.ports.view import View
 from hubsync.retention.gc import GcOptions, GcReport, collect
@@ -35,9 +34,11 @@ from hubsync.store.records import StoreRecords
 from hubsync.store.secret import kept_secret
 from hubsync.store.trash import LocalTrash
 from hubsync.store.views.hf_cache import HfCacheView
+from hubsync.sync.mirror import MirrorRunner, Outcome, Upstream
 from hubsync.sync.ondemand import OnDemand, OnDemandOptions
 from hubsync.sync.pull import Puller
 from hubsync.sync.rebuild import needed_by_records, settle_forgotten
+from hubsync.sync.rules import Rule
 from hubsync.transfer.fetch import Passer
 from hubsync.transfer.options import TransferOptions
 
@@ -64,7 +65,9 @@ class App:
         """Of several repos of one name, whose is meant: first what was added here."""
         return (LOCAL, *self.settings.upstreams)
 
-    def hub(self, upstream: str, progress: Progress, *, patient: bool = True) -> Hub:
+    def hub(
+        self, upstream: str, progress: Progress, *, patient: bool = True
+    ) -> Upstream:
         """The hub configured as *upstream*; not *patient*: while a client waits.
 
         Raises:
@@ -126,6 +129,19 @@ class App:
             open_engine=lambda: _open_engine(self.blobs, options, progress),
             progress=progress,
             lock_views=self._lock_views,
+        )
+
+    def mirror_runner(
+        self, progress: Progress, told: Callable[[Rule, Outcome], None]
+    ) -> MirrorRunner:
+        """Carries out mirrors; *told* hears of each repo as it is done."""
+        options = transfer_options(self.settings)
+        return MirrorRunner(
+            catalog=self.catalog,
+            puller=self.puller(progress),
+            open_hub=lambda upstream: self.hub(upstream, progress),
+            open_engine=lambda: _open_engine(self.blobs, options, progress),
+            told=told,
         )
 
     def ondemand(self, options: OnDemandOptions) -> OnDemand:

@@ -37,6 +37,14 @@ def upsert(connection: Connection, table: Table) -> Any:
     return sqlite.insert(table)
 
 
+def replacing(table: Table) -> str:
+    """What `insert` is told for rows that come in place of those with their keys."""
+    keys = [column.name for column in table.primary_key]
+    rest = [column.name for column in table.columns if column.name not in keys]
+    values = ", ".join(f"{name} = excluded.{name}" for name in rest)
+    return f"({', '.join(keys)}) DO UPDATE SET {values}"
+
+
 def insert(
     connection: Connection,
     table: Table,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from hubsync.catalog import (
     blobs,
     leases,
+    mirrored,
     newness,
     refs,
     repos,
@@ -35,6 +36,7 @@ from hubsync.catalog.rows import (
     SnapshotStateRow,
     TotalsRow,
 )
+from hubsync.catalog.runs import Runs
 from hubsync.catalog.session import Session
 from hubsync.catalog.tokens import TokenGrant, TokenRow
 from hubsync.model.digest import Digest, GitOid
@@ -66,6 +68,7 @@ class Catalog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.runs = Runs(session)
 
     @classmethod
     def open(
@@ -235,7 +238,8 @@ class Catalog:
     def forget(self, repo: RepoRow, snapshot: SnapshotRow | None) -> Forgotten:
         """Take out *snapshot* with the refs to it; None: the whole repo.
 
-        No blob leaves the store: `unneeded_blobs` names those that may.
+        No blob leaves the store: `unneeded_blobs` names those that may.  A mirror
+        that has it configured brings it in again.
         """
         return self._session.write(lambda tx: snapshots.forget(tx, repo, snapshot))
 
@@ -281,13 +285,17 @@ class Catalog:
         is asked while nobody can record it.  Whether it was written down.
 
         Ask `referrers` before: a plain file's digest is unknown afterwards.
-        `damaged` names its files until the blob is recorded as held again.
+        `damaged` names its files until the blob is recorded as held again.  No
+        mirror is taken to hold what needs it: the next run brings it in.
         """
         now = _now()
 
         def mark(tx: Connection) -> bool:
             leases.keep_all_out(tx)
-            return not is_there() and blobs.mark_lost(tx, digest, now)
+            if is_there():
+                return False
+            mirrored.drop_needing(tx, digest)  # before a plain file's digest goes
+            return blobs.mark_lost(tx, digest, now)
 
         return self._session.write(mark)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from hubsync.catalog import blobs, leases, trees
+from hubsync.catalog import blobs, leases, mirrored, trees
 from hubsync.catalog.bulk import chunks
 from hubsync.catalog.columns import as_utc, is_speakable
 from hubsync.catalog.errors import NotWholeError
@@ -244,6 +244,8 @@ def forget(
     """
     if not lock_repo(connection, repo.id):
         return Forgotten(repo, (), (), whole_repo=snapshot is None)
+    only = None if snapshot is None else snapshot.commit.oid
+    mirrored.drop_of_repo(connection, repo.id, only)
     mine = [commits.c.repo_id == repo.id]
     if snapshot is not None:
         mine.append(commits.c.id == snapshot.id)

@@ -195,3 +195,69 @@ tokens = Table(
     Index(None, "lookup"),
     sqlite_autoincrement=True,
 )
+
+# What a mirror did: one row a carrying out.  lease_id: of the process that is at
+# it, NULL once it has ended; no foreign key, for whoever dies loses the lease and
+# the row has to tell of it.
+runs = Table(
+    "runs",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("mirror", NAME, nullable=False),
+    Column("trigger", NAME, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("state", NAME, nullable=False),
+    Column("lease_id", BigInteger),
+    Column("repos_selected", Integer, nullable=False),
+    Column("repos_checked", Integer, nullable=False),
+    Column("repos_changed", Integer, nullable=False),
+    Column("repos_failed", Integer, nullable=False),
+    Column("files_fetched", Integer, nullable=False),
+    Column("bytes_fetched", BigInteger, nullable=False),
+    Column("bytes_reused", BigInteger, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("waited_s", Float, nullable=False),
+    Column("error", FreeText),
+    Index(None, "mirror", "id"),
+    sqlite_autoincrement=True,
+)
+
+# What a run met, unless it was as before: most repos are, every night.
+run_repos = Table(
+    "run_repos",
+    METADATA,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("upstream", NAME, primary_key=True),
+    Column("repo_type", NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("revision", NAME, primary_key=True),
+    Column("outcome", NAME, nullable=False),
+    Column("commit_oid", NAME),
+    Column("files_fetched", Integer, nullable=False),
+    Column("bytes_fetched", BigInteger, nullable=False),
+    Column("bytes_reused", BigInteger, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("error", FreeText),
+    Column("exit_code", Integer),
+    sqlite_with_rowid=False,
+)
+
+# What each mirror has brought in: a repo whose commit and selection are still these
+# is held as it should be, and none of its files is looked at.  Named as upstream and
+# configuration do, not by the repo's number: that may be under another name here.
+mirror_repos = Table(
+    "mirror_repos",
+    METADATA,
+    Column("mirror", NAME, primary_key=True),
+    Column("upstream", NAME, primary_key=True),
+    Column("repo_type", NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("revision", NAME, primary_key=True),
+    Column("hub_id", FreeText),
+    Column("commit_oid", NAME, nullable=False),
+    Column("selection", NAME, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Index(None, "upstream", "repo_type", "name"),
+    sqlite_with_rowid=False,
+)

@@ -53,7 +53,7 @@ def check(common: Common) -> None:
 def show(common: Common) -> None:
     """The configuration in force, and where each value came from."""
     loaded = load(common.config, root=common.root)
-    values = loaded.settings.model_dump(mode="json")
+    values = loaded.settings.model_dump(mode="json", by_alias=True)
     values["catalog"]["url"] = _mask(values["catalog"]["url"])
     if common.as_json:
         print_json(

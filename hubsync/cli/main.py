@@ -25,9 +25,13 @@ CYCLES_AFTER = 50_000  # new objects
 COMMANDS = {
     "pull": ("pull_cmd", "Bring repos into the store."),
     "add": ("add_cmd", "Record a local folder as a repo of the mirror."),
+    "sync": ("sync_cmd", "Carry out the configured mirrors once."),
+    "plan": ("plan_cmd", "What sync would do, why, and what it would cost."),
+    "mirrors": ("mirrors_cmd", "The configured mirrors, and how their last run went."),
     "list": ("list_cmd", "What is held."),
     "show": ("show_cmd", "One snapshot: its refs, state and files."),
     "log": ("log_cmd", "Recorded versions of a repo, newest first."),
+    "runs": ("runs_cmd", "What mirrors did, newest run first."),
     "diff": ("diff_cmd", "Files that differ between two recorded versions."),
     "checkout": ("checkout_cmd", "Write a snapshot's files into a folder."),
     "verify": ("verify_cmd", "Read held files again and compare their digests."),

@@ -1,9 +1,7 @@
 """``hubsync pull``."""
 
 import contextlib
-import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +20,11 @@ from hubsync.cli.output import say
 from hubsync.cli.progress import AnyProgress, progress_for, progress_option
 from hubsync.cli.pull_report import as_json, print_pull
 from hubsync.cli.running import run_to_end
+from hubsync.cli.scratch import planning
 from hubsync.model.errors import ExitCode, HubsyncError, OfflineError
 from hubsync.sync.planner import Selection
 from hubsync.sync.request import PullRequest, PullResult
-from hubsync.wiring import App, open_app
+from hubsync.wiring import App
 
 LOCK_WAIT_S = 30.0
 
@@ -153,22 +152,13 @@ def command(
 @contextlib.contextmanager
 def _open(common: Common, *, dry_run: bool, offline: bool) -> Iterator[App]:
     """The store; a dry run makes none and writes to none."""
-    settings = common.settings()
     if not dry_run:
         # What is held can be answered from where nothing can be written.
         with common.open(create=True, or_read_only=offline) as app:
             yield app
-    elif (settings.store.root / "VERSION").is_file():
-        with common.open(read_only=True) as app:
-            yield app
     else:
-        with tempfile.TemporaryDirectory(prefix="hubsync-plan-") as empty:
-            elsewhere = dataclasses.replace(common, root=Path(empty))
-            opened = open_app(
-                elsewhere.settings(), create=True, room_in=settings.store.root
-            )
-            with opened as app:
-                yield app
+        with planning(common) as app:
+            yield app
 
 
 def _offline_variable() -> str | None:

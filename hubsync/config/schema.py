@@ -3,50 +3,14 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from hubsync.model.errors import UsageError
+from hubsync.config.mirrors import MirrorSettings
+from hubsync.config.section import Delay, Duration, Rate, Section, Size
 from hubsync.model.repo import LOCAL, UPSTREAM_NAME
-from hubsync.model.units import parse_duration, parse_rate, parse_size
-
-
-def _lenient(parse):  # type: ignore[no-untyped-def]
-    """Pydantic reports ValueError; our parsers raise UsageError."""
-
-    def read(value: Any) -> object:
-        try:
-            return parse(value)
-        except UsageError as error:
-            said = f"{error}. {error.hint}" if error.hint else str(error)
-            raise ValueError(said) from error
-
-    return read
-
-
-Size = Annotated[int, BeforeValidator(_lenient(parse_size)), Field(ge=0)]
-Rate = Annotated[int, BeforeValidator(_lenient(parse_rate)), Field(gt=0)]
-# Our own defaults are in seconds; what is configured has to say its unit.
-Duration = Annotated[
-    float,
-    BeforeValidator(_lenient(parse_duration)),
-    Field(gt=0, validate_default=False),
-]
-Delay = Annotated[
-    float,
-    BeforeValidator(_lenient(parse_duration)),
-    Field(ge=0, validate_default=False),
-]
-
 
 _BASE_URL = re.compile(
     r"https?://(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?/?"
@@ -56,21 +20,6 @@ _BASE_URL = re.compile(
 def default_root() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "hubsync"
-
-
-class Section(BaseModel):
-    """Unknown keys are refused: a misspelt key must not pass for a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Python counts with it: ``port = true`` would be port 1."""
-        field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:
-            raise ValueError("true and false are no value for this key")
-        return value
 
 
 class StoreSettings(Section):
@@ -181,6 +130,7 @@ class Settings(Section):
     upstreams: dict[str, UpstreamSettings] = Field(default_factory=default_upstreams)
     transfer: TransferSettings = Field(default_factory=TransferSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    mirrors: tuple[MirrorSettings, ...] = ()
 
     @field_validator("upstreams")
     @classmethod
@@ -195,6 +145,21 @@ class Settings(Section):
         if LOCAL in upstreams:
             raise ValueError("'local' is the name of what `hubsync add` records")
         return upstreams or default_upstreams()
+
+    @model_validator(mode="after")
+    def _mirrors_fit(self) -> Self:
+        names: set[str] = set()
+        for mirror in self.mirrors:
+            if mirror.name in names:
+                raise ValueError(f"two mirrors are named {mirror.name!r}")
+            names.add(mirror.name)
+            if mirror.upstream not in (None, *self.upstreams):
+                known = ", ".join(self.upstreams)
+                raise ValueError(
+                    f"mirror {mirror.name!r}: no upstream is named "
+                    f"{mirror.upstream!r} (known: {known})"
+                )
+        return self
 
     @property
     def catalog_url(self) -> str:

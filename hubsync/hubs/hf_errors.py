@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hubsync.hubs.hf_transport import RawAnswer
+from hubsync.model.repo import RepoId
 from hubsync.ports.hub import (
     FileNotFoundOnHubError,
     GatedError,
@@ -17,15 +18,40 @@ _LOG_IN = "log in with `hf auth login`, or set the variable that token_env names
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """What a hub is asked about, as its errors name it.
+
+    *missing* is the error for one that is not there, with *check* for what to look
+    at; None: a hub always has it.
+    """
+
+    name: str  # as people write it
+    path: str  # of its page
+    missing: type[HubError] | None = RepoNotFoundError
+    check: str = "Check the name and the type (datasets/…, spaces/…)"
+
+    @classmethod
+    def of(cls, repo: RepoId) -> "Topic":
+        return cls(str(repo), repo.path)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What was asked, and by whom."""
 
     endpoint: str
     host: str
-    repo: str  # as people write it
-    page: str  # address of the repo's page
+    topic: Topic
     revision: str | None
     anonymous: bool
+
+    @property
+    def about(self) -> str:
+        return self.topic.name
+
+    @property
+    def page(self) -> str:
+        return f"{self.endpoint}/{self.topic.path}"
 
 
 def explain(answer: RawAnswer, asked: Question) -> HubError:
@@ -36,26 +62,26 @@ def explain(answer: RawAnswer, asked: Question) -> HubError:
     for kind, meant in (
         (errors.GatedRepoError, _gated(asked)),
         (errors.DisabledRepoError, _disabled(asked)),
-        (errors.RevisionNotFoundError, no_revision(asked.repo, asked.revision)),
+        (errors.RevisionNotFoundError, no_revision(asked.about, asked.revision)),
         (errors.EntryNotFoundError, _no_entry(asked, said)),
     ):
         if isinstance(answer.refusal, kind):
             return meant
     # A 401 is RepositoryNotFoundError to the library, but for https only.
-    by_status = {401: _unauthorized, 403: _forbidden, 404: _no_repo}
+    by_status = {401: _unauthorized, 403: _forbidden, 404: _missing}
     return by_status.get(answer.status, _other)(asked, f"{answer.status} {said}")
 
 
 def _disabled(asked: Question) -> NotAllowedError:
     return NotAllowedError(
-        f"{asked.repo} is disabled on {asked.host}",
+        f"{asked.about} is disabled on {asked.host}",
         hint="Nobody gets its files any more. What is held here stays usable.",
     )
 
 
 def _no_entry(asked: Question, said: str) -> FileNotFoundOnHubError:
     return FileNotFoundOnHubError(
-        f"{asked.repo}: {said or 'not found'}",
+        f"{asked.about}: {said or 'not found'}",
         hint="The hub contradicts itself; try again later.",
     )
 
@@ -68,8 +94,13 @@ def no_revision(repo: str, revision: str | None) -> RevisionNotFoundError:
 
 
 def _unauthorized(asked: Question, said: str) -> HubError:
-    if asked.anonymous:  # then it means "gone, or private"
-        return _no_repo(asked, said)
+    if asked.anonymous and asked.topic.missing:  # then it means "gone, or private"
+        return _missing(asked, said)
+    if asked.anonymous:
+        return NotAllowedError(
+            f"{asked.host} gives {asked.about} only to whom it knows",
+            hint=f"To be known, {_LOG_IN}.",
+        )
     why = "the token" if _TOKEN_REFUSED in said.lower() else f"the token: {said}"
     return NotAllowedError(
         f"{asked.host} refuses {why}",
@@ -81,32 +112,34 @@ def _unauthorized(asked: Question, said: str) -> HubError:
 def _gated(asked: Question) -> GatedError:
     then = f"then {_LOG_IN}" if asked.anonymous else "and wait for the approval"
     return GatedError(
-        f"{asked.repo} is gated: {asked.host} gives it only to those it has approved",
+        f"{asked.about} is gated: {asked.host} gives it only to those it has approved",
         hint=f"Ask for access at {asked.page}, {then}.",
     )
 
 
 def _forbidden(asked: Question, said: str) -> HubError:
     return NotAllowedError(
-        f"{asked.host} does not allow {asked.repo}: {said}",
+        f"{asked.host} does not allow {asked.about}: {said}",
         hint=f"Look at {asked.page} with a browser, or {_LOG_IN}.",
     )
 
 
 def _other(asked: Question, said: str) -> HubError:
     return HubError(
-        f"{asked.host} answered {said} for {asked.repo}",
+        f"{asked.host} answered {said} for {asked.about}",
         hint=f"Is {asked.endpoint} the address of a hub?",
     )
 
 
-def _no_repo(asked: Question, said: str) -> HubError:  # noqa: ARG001 - one of by_status
+def _missing(asked: Question, said: str) -> HubError:
+    if asked.topic.missing is None:
+        return _other(asked, said)
     reason, more = "this token may not see it", ""
     if asked.anonymous:
-        reason, more = "it is private", f"; for a private repo {_LOG_IN}"
-    return RepoNotFoundError(
-        f"{asked.repo} is not on {asked.host}, or {reason}",
-        hint=f"Check the name and the type (datasets/…, spaces/…){more}.",
+        reason, more = "it is private", f"; for a private one {_LOG_IN}"
+    return asked.topic.missing(
+        f"{asked.about} is not on {asked.host}, or {reason}",
+        hint=f"{asked.topic.check}{more}.",
     )
 
 

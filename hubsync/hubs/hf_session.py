@@ -4,19 +4,27 @@ import asyncio
 import json
 import random
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from hubsync.hubs.hf_errors import Question, explain
-from hubsync.hubs.hf_transport import HfTransport, NoAnswerError, RawAnswer, detached
+from hubsync.hubs.hf_errors import Question, Topic, explain
+from hubsync.hubs.hf_transport import (
+    HfTransport,
+    NoAnswerError,
+    RawAnswer,
+    detached,
+    joined,
+    same_origin,
+)
 from hubsync.hubs.options import HubOptions
-from hubsync.model.repo import RepoId
 from hubsync.ports.hub import HubAnswerError, UnavailableError
 from hubsync.ports.progress import Progress
 from hubsync.wire.hf import parse_wait_s
 
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+CONTRADICTION = "The hub contradicts itself; try again later."
 _OFFLINE = "What is held can be used with --offline."
 _REFUSED = 400
 _RATE_LIMITED = 429
@@ -49,11 +57,16 @@ class HfSession:
         self._transport, self._endpoint = transport, endpoint
         self._options, self._progress = options, progress
 
-    async def get(self, url: str, repo: RepoId, revision: str | None) -> Answer:
+    @property
+    def host(self) -> str:
+        """The hub's, as people write it."""
+        return self._transport.host
+
+    async def get(self, url: str, topic: Topic, revision: str | None = None) -> Answer:
         """GET *url*, waiting and trying again as long as that can help.
 
         Raises:
-            HubError: the subclass that says what the hub said about *repo*.
+            HubError: the subclass that says what the hub said about *topic*.
             OfflineError: the environment forbids requests.
         """
         host = self._transport.host
@@ -68,10 +81,10 @@ class HfSession:
                 wait = parse_wait_s(raw.headers)
                 if raw.status == _RATE_LIMITED:
                     windows += 1
-                    await self._sit_out(wait, windows, repo)
+                    await self._sit_out(wait, windows, topic)
                     continue
                 if raw.status < _SERVER_ERROR:
-                    return self._understand(raw, repo, revision)
+                    return self._understand(raw, topic, revision)
                 why, answered = f"{host} answered {raw.status}", True
             failures += 1
             if failures > self._options.retries_max:
@@ -82,18 +95,52 @@ class HfSession:
                 )
             await self._pause(why, wait, failures)
 
+    async def pages(
+        self, url: str, topic: Topic, revision: str | None = None
+    ) -> AsyncGenerator[Answer]:
+        """The answer at *url* and those that it leads to, one page after another.
+
+        Raises:
+            HubError: as `get`; pages that have no end, or are on another host.
+        """
+        seen: set[str] = set()
+        following: str | None = url
+        while following is not None:
+            if following in seen or len(seen) >= self._options.pages_max:
+                raise HubAnswerError(
+                    f"the pages of {topic.name} have no end", hint=CONTRADICTION
+                )
+            seen.add(following)
+            answer = await self.get(following, topic, revision)
+            yield answer
+            following = self._next_page(answer, topic)
+
+    def _next_page(self, answer: Answer, topic: Topic) -> str | None:
+        if answer.next_link is None:
+            return None
+        target = joined(answer.url, answer.next_link)
+        # A page elsewhere would be somebody else's word for what there is.
+        if not same_origin(target, answer.url) or not same_origin(
+            target, self._endpoint
+        ):
+            raise HubAnswerError(
+                f"the next page of {topic.name} is on another host, {target[:120]}",
+                hint=f"Is {self._endpoint} the hub's own address?",
+            )
+        return target
+
     async def _pause(self, why: str, wait: float | None, failures: int) -> None:
         if wait is None or wait > self._options.rate_limit_wait_max_s:
             wait = self._backoff(failures)
         self._progress.note(f"{why}; trying again in {wait:.1f} s")
         await asyncio.sleep(wait)
 
-    async def _sit_out(self, wait: float | None, windows: int, repo: RepoId) -> None:
+    async def _sit_out(self, wait: float | None, windows: int, topic: Topic) -> None:
         host, options = self._transport.host, self._options
         wait = self._backoff(windows) if wait is None else wait
         if windows > options.rate_limits_max or wait > options.rate_limit_wait_max_s:
             raise UnavailableError(
-                f"{host} limits the rate of requests, and {repo} has to wait "
+                f"{host} limits the rate of requests, and {topic.name} has to wait "
                 f"another {wait:.0f} s",
                 hint="Try again later, or log in with `hf auth login`: accounts have "
                 f"higher limits. {_OFFLINE}",
@@ -107,9 +154,9 @@ class HfSession:
         # Jitter, so that a fleet of mirrors does not come back all at once.
         return min(longest, self._options.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311
 
-    def _understand(self, raw: RawAnswer, repo: RepoId, revision: str | None) -> Answer:
+    def _understand(self, raw: RawAnswer, topic: Topic, revision: str | None) -> Answer:
         if raw.status >= _REFUSED:
-            raise explain(raw, self._question(repo, revision))
+            raise explain(raw, self._question(topic, revision))
         try:
             # NaN is no JSON, and nothing that stores or serves it later takes it.
             found = json.loads(raw.body, parse_constant=_refuse_constant)
@@ -123,12 +170,11 @@ class HfSession:
         link = _NEXT.search(raw.headers.get("link", ""))
         return Answer(found, raw.url, link[1] if link else None)
 
-    def _question(self, repo: RepoId, revision: str | None) -> Question:
+    def _question(self, topic: Topic, revision: str | None) -> Question:
         return Question(
             endpoint=self._endpoint,
             host=self._transport.host,
-            repo=str(repo),
-            page=f"{self._endpoint}/{repo.path}",
+            topic=topic,
             revision=revision,
             anonymous=not self._transport.authorization,
         )

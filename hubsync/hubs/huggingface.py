@@ -6,16 +6,17 @@ library's own classes, because those drop what we record (``_id``, unknown keys)
 and what we must check (the size and digest of each entry as it was sent).
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
-from hubsync.hubs.hf_errors import no_revision
-from hubsync.hubs.hf_session import HfSession
-from hubsync.hubs.hf_transport import HfTransport, joined, same_origin
+from hubsync.hubs.hf_errors import Topic, no_revision
+from hubsync.hubs.hf_listing import HfListing
+from hubsync.hubs.hf_session import CONTRADICTION, HfSession
+from hubsync.hubs.hf_transport import HfTransport
 from hubsync.hubs.options import HubOptions
 from hubsync.model.paths import check_tree_paths
-from hubsync.model.repo import RepoId
+from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.revision import (
     DEFAULT_BRANCH,
     MAIN,
@@ -35,6 +36,7 @@ from hubsync.ports.hub import (
     Source,
     UnavailableError,
 )
+from hubsync.ports.listing import Listed, Search
 from hubsync.ports.progress import Progress
 from hubsync.wire.hf import (
     WireError,
@@ -48,11 +50,9 @@ from hubsync.wire.hf_fields import read_list
 
 __all__ = ["HubOptions", "HuggingFaceHub"]
 
-_CONTRADICTION = "The hub contradicts itself; try again later."
-
 
 class HuggingFaceHub:
-    """Implements `ports.hub.Hub`.
+    """Implements `ports.hub.Hub` and `ports.listing.Lister`.
 
     *token*: a token; None for the stored login, if there is one; True for the
     stored login, which must be there; False for none.
@@ -71,6 +71,7 @@ class HuggingFaceHub:
         self._options, self._progress = options, progress
         self._transport = HfTransport(self._endpoint, token=token, options=options)
         self._session = HfSession(self._transport, self._endpoint, options, progress)
+        self._listing = HfListing(upstream, self._endpoint, self._session, progress)
 
     @property
     def upstream(self) -> str:
@@ -103,7 +104,7 @@ class HuggingFaceHub:
         if asked and is_commit(asked) and commit.oid != asked:
             raise HubAnswerError(
                 f"{repo}: asked for {asked[:10]}, the hub gave {commit.oid[:10]}",
-                hint=_CONTRADICTION,
+                hint=CONTRADICTION,
             )
         named = info.repo if info else repo
         ref = await self._ref(named, revision, commit.oid)
@@ -113,26 +114,30 @@ class HuggingFaceHub:
         """As `Hub.tree`: all of it, or an error."""
         url = f"{self._api(repo)}/tree/{commit}?recursive=true&expand=false"
         entries: list[TreeEntry] = []
-        seen: set[str] = set()
-        while True:
-            if url in seen or len(seen) >= self._options.pages_max:
-                raise HubAnswerError(
-                    f"{repo}: the pages of its tree have no end", hint=_CONTRADICTION
-                )
-            seen.add(url)
-            answer = await self._session.get(url, repo, commit)
+        async for answer in self._session.pages(url, Topic.of(repo), commit):
             rows = read_list(answer.json, "tree")
             found = (parse_tree_entry(row) for row in rows)
             entries += [entry for entry in found if entry is not None]
-            if answer.next_link is None:
-                break
-            url = self._next_page(answer.url, answer.next_link, repo)
         check_tree_paths(entry.path for entry in entries)
         return entries
+
+    async def refs(self, repo: RepoId) -> Mapping[RefName, str]:
+        """Every ref with its commit, pull requests included: one request."""
+        url = f"{self._api(repo)}/refs?include_prs=true"
+        return parse_refs((await self._session.get(url, Topic.of(repo))).json)
 
     def locate(self, repo: RepoId, commit: str, entry: TreeEntry) -> Source:
         url = f"{self._endpoint}/{repo.path}/resolve/{commit}/{quote(entry.path)}"
         return Source(url, self._transport.authorization)
+
+    def search(self, repo_type: RepoType, search: Search) -> AsyncIterator[Listed]:
+        return self._listing.search(repo_type, search)
+
+    async def look(self, repo: RepoId) -> Listed:
+        return await self._listing.look(repo)
+
+    async def collection(self, slug: str) -> list[RepoId]:
+        return await self._listing.collection(slug)
 
     async def aclose(self) -> None:
         """The session is huggingface_hub's own, shared by the process."""
@@ -160,7 +165,7 @@ class HuggingFaceHub:
         self, repo: RepoId, asked: str | None
     ) -> tuple[Commit, RepoInfo, GatedError | None]:
         url = self._api(repo) + (f"/revision/{quote(asked, safe='')}" if asked else "")
-        answer = await self._session.get(url, repo, asked)
+        answer = await self._session.get(url, Topic.of(repo), asked)
         if isinstance(answer.json, Mapping) and answer.json.get("sha") is None:
             raise RevisionNotFoundError(
                 f"{repo} has no commit yet", hint="There is nothing to pull."
@@ -188,7 +193,7 @@ class HuggingFaceHub:
             raise HubAnswerError(
                 f"{info.repo}: the history of {sha[:10]} begins with "
                 f"{history[0].oid[:10]}",
-                hint=_CONTRADICTION,
+                hint=CONTRADICTION,
             )
         return history[0]
 
@@ -198,7 +203,7 @@ class HuggingFaceHub:
         The first page only: some histories have thousands of pages.
         """
         url = f"{self._api(repo)}/commits/{quote(revision, safe='')}"
-        answer = await self._session.get(url, repo, revision)
+        answer = await self._session.get(url, Topic.of(repo), revision)
         history = parse_commits(answer.json)
         if not history:
             raise no_revision(str(repo), revision)
@@ -216,22 +221,14 @@ class HuggingFaceHub:
         is_hex = may_be_short_commit(revision) or is_commit(revision)
         if is_hex and oid.startswith(revision):
             return None
-        answer = await self._session.get(f"{self._api(repo)}/refs", repo, revision)
+        answer = await self._session.get(
+            f"{self._api(repo)}/refs", Topic.of(repo), revision
+        )
         refs = parse_refs(answer.json)
         for name in (RefName.branch(revision), RefName.tag(revision)):
             if name in refs:
                 return name
         return None
-
-    def _next_page(self, url: str, link: str, repo: RepoId) -> str:
-        target = joined(url, link)
-        # A page elsewhere would be somebody else's word for what is in the repo.
-        if not same_origin(target, url) or not same_origin(target, self._endpoint):
-            raise HubAnswerError(
-                f"{repo}: the next page of its tree is on another host, {target[:120]}",
-                hint=f"Is {self._endpoint} the hub's own address?",
-            )
-        return target
 
     def _api(self, repo: RepoId) -> str:
         return f"{self._endpoint}/api/{repo.repo_type.plural}/{repo.name}"

@@ -19,4 +19,4 @@ class HubOptions:
     backoff_max_s: float = 8.0
     rate_limits_max: int = 5  # windows to sit out for one request
     rate_limit_wait_max_s: float = 330.0  # the Hub's windows are 5 minutes
-    pages_max: int = 20_000  # of one tree: 20 million files
+    pages_max: int = 20_000  # of one tree or list: 20 million rows

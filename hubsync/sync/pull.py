@@ -57,6 +57,7 @@ class _Done:
     totals: Totals
     report: FetchReport
     published: Published
+    files_fetched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,7 @@ class Puller:
             new_commit=done.published.new_commit,
             bytes_fetched=done.report.bytes_fetched,
             bytes_resumed=done.report.bytes_resumed,
+            files_fetched=done.files_fetched,
             requests=hub.requests + done.report.requests,
         )
 
@@ -214,7 +216,7 @@ class Puller:
             published = await asyncio.to_thread(
                 self._publish, request, resolved, tree, lease
             )
-        return _Done(plan.totals, report, published)
+        return _Done(plan.totals, report, published, len(plan.fetch))
 
     @asynccontextmanager
     async def _leased(self, purpose: str) -> AsyncIterator[Lease]:
@@ -263,7 +265,9 @@ class Puller:
         stock = take_stock(self.catalog, self.blobs, request.repo, tree)
         if mark_lost_too:
             mark_lost(stock, self.catalog, self.blobs, self.progress.note)
-        return plan_pull(tree, stock.digests, stock.oids, request.selection)
+        plan = plan_pull(tree, stock.digests, stock.oids, request.selection)
+        request.admit_size(plan.totals)
+        return plan
 
     def _partial_bytes(self, plan: Plan) -> int:
         return sum(self.blobs.partial_bytes(item.want) for item in plan.fetch)

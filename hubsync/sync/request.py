@@ -21,6 +21,7 @@ class PullRequest:
     offline: bool = False  # send nothing; answer from the store
     dry_run: bool = False  # plan only; change nothing
     admit: Callable[[RepoId], None] = lambda _: None  # raises for another name's repo
+    admit_size: Callable[[Totals], None] = lambda _: None  # raises for too much
     contents: bool = True  # False: record it also if none of its files are for us
 
 
@@ -47,6 +48,7 @@ class PullResult:
     elapsed_s: float
     warnings: tuple[str, ...] = ()
     bytes_resumed: int = 0
+    files_fetched: int = 0
     plan: Plan | None = None  # of a dry run: nothing else is said of single files
     sends_contents: bool = False  # as `Hub.sends_contents`, after a dry run
 

@@ -14,6 +14,7 @@ ASKED = {
     "serve": ["nginx", "idle", "nginx, the same answers kept"],
     "misses": ["the upstream itself"],
     "catalog": [],
+    "mirrors": ["snapshot_download of each"],
     "store": ["tar -x, and one sync at the end", "a bare loop"],
 }
 

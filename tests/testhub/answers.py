@@ -167,16 +167,70 @@ def info(
 ) -> Json:
     """The info object; ``expand`` gives exactly what it names."""
     expand = [value for key, value in all_params if key in ("expand", "expand[]")]
-    found = _everything(repo, sha, with_blobs=params.get("blobs") == "true")
-    if unknown := set(expand) - {*_MODEL_KEYS, *_KEYS["dataset"], *_KEYS["space"]}:
-        raise HubError(400, f'"expand" must be one of the known values: {unknown}')
+    check_expand(repo.repo_type, expand)
     keys = ["_id", "id", *expand] if expand else _KEYS[repo.repo_type]
-    return {key: found[key] for key in keys if key in found}
+    return _shown(repo, sha, keys, with_blobs=params.get("blobs") == "true")
 
 
-def _everything(repo: HubRepo, sha: str | None, *, with_blobs: bool) -> Json:
-    head = repo.git.history(sha)[0] if sha else None
-    files = repo.listing(sha).files() if sha else []
+_EXPAND = {
+    "model": {
+        "baseModels",
+        "childrenModelCount",
+        "config",
+        "evalResults",
+        "gated",
+        "gguf",
+        "inference",
+        "inferenceProviderMapping",
+        "library_name",
+        "mask_token",
+        "model-index",
+        "pipeline_tag",
+        "safetensors",
+        "spaces",
+        "transformersInfo",
+        "widgetData",
+        "xetEnabled",
+        "downloads",
+        "downloadsAllTime",
+    },
+    "dataset": {
+        "citation",
+        "description",
+        "downloads",
+        "downloadsAllTime",
+        "gated",
+        "mainSize",
+        "paperswithcode_id",
+    },
+    "space": {"datasets", "models", "region", "runtime", "sdk", "subdomain"},
+}
+_EXPAND_ALL = {
+    "author",
+    "cardData",
+    "createdAt",
+    "disabled",
+    "lastModified",
+    "likes",
+    "private",
+    "resourceGroup",
+    "sha",
+    "siblings",
+    "tags",
+    "trendingScore",
+    "usedStorage",
+}
+
+
+def check_expand(repo_type: str, expand: Sequence[str]) -> None:
+    if unknown := {*expand} - _EXPAND_ALL - _EXPAND[repo_type]:
+        raise HubError(400, f'"expand" must be one of the known values: {unknown}')
+
+
+def _shown(
+    repo: HubRepo, sha: str | None, keys: Sequence[str], *, with_blobs: bool = False
+) -> Json:
+    """*keys* of the repo, in that order, as far as it has them."""
     found: Json = {
         "_id": repo.hub_id,
         "id": repo.name,
@@ -184,36 +238,59 @@ def _everything(repo: HubRepo, sha: str | None, *, with_blobs: bool) -> Json:
         "pipeline_tag": repo.pipeline_tag,
         "library_name": repo.library_name,
         "tags": list(repo.tags),
-        "downloads": 7,
-        "likes": 3,
+        "downloads": repo.downloads,
+        "likes": repo.likes,
         "trendingScore": 0,
         "modelId": repo.name,
         "author": repo.name.partition("/")[0],
         "sha": sha,
-        "lastModified": wire_time(head.timestamp) if head else repo.created_at,
+        "lastModified": _last_modified(repo, sha),
         "gated": repo.gated,
         "disabled": repo.disabled,
         "model-index": None,
         "cardData": {"license": "mit"},
-        "siblings": [one.as_sibling_json(with_blobs=with_blobs) for one in files],
         "spaces": [],
         "createdAt": repo.created_at,
-        "usedStorage": sum(one.size for one in files if one.lfs is not None),
+        "usedStorage": repo.used_storage,
     }
+    # Git is asked for the files only if they are: a list has thousands of repos.
+    needs_files = "siblings" in keys or (
+        "usedStorage" in keys and repo.used_storage is None
+    )
+    files = repo.listing(sha).files() if sha and needs_files else []
+    if needs_files:
+        found["siblings"] = [
+            one.as_sibling_json(with_blobs=with_blobs) for one in files
+        ]
+        used = sum(one.size for one in files if one.lfs is not None)
+        found["usedStorage"] = used if repo.used_storage is None else repo.used_storage
     unset = {"pipeline_tag", "library_name", "sha"}
-    return {k: v for k, v in found.items() if v is not None or k not in unset}
+    return {
+        key: found[key]
+        for key in keys
+        if key in found and not (key in unset and found[key] is None)
+    }
+
+
+def _last_modified(repo: HubRepo, sha: str | None) -> str:
+    return wire_time(repo.committed_at(sha)) if sha else repo.created_at
 
 
 def list_item(repo: HubRepo, expand: Sequence[str]) -> Json:
-    whole = _everything(repo, repo.resolve("main"), with_blobs=False)
+    check_expand(repo.repo_type, expand)
     keys = ["_id", "id", *expand] if expand else _LIST_KEYS[repo.repo_type]
-    return {key: whole[key] for key in keys if key in whole}
+    return _shown(repo, repo.resolve("main"), keys)
 
 
-def sort_key(repo: HubRepo, by: str) -> Any:
-    """What a listing is sorted by; its own name where the hub has no value."""
-    value = _everything(repo, repo.resolve("main"), with_blobs=False).get(by, 0)
-    return value if isinstance(value, str) else str(value).zfill(12)
+def sort_key(repo: HubRepo, by: str) -> str:
+    """What a list is sorted by, as text that sorts as it does."""
+    if by == "lastModified":
+        return _last_modified(repo, repo.resolve("main"))
+    if by == "createdAt":
+        return repo.created_at
+    # Nobody has a trend here.
+    number = {"downloads": repo.downloads, "likes": repo.likes}.get(by, 0)
+    return str(number).zfill(12)
 
 
 def refs(repo: HubRepo, *, prs: bool) -> Json:

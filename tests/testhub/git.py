@@ -52,6 +52,9 @@ class GitRepo:
         self._reader: subprocess.Popen[bytes] | None = None
         self._blobs: dict[str, bytes] = {}
         self._cached_bytes = 0
+        # Read once, as nobody else writes: (how many changes ago, what they were).
+        self._refs: tuple[int, dict[str, str]] = (-1, {})
+        self._changes = 0
 
     def init(self) -> None:
         command = ["init", "--quiet", "--bare", "--initial-branch=main", str(self.path)]
@@ -80,15 +83,22 @@ class GitRepo:
 
     def refs(self) -> dict[str, str]:
         """Every ref and the commit it points at."""
-        lines = self._run(["for-each-ref", "--format=%(refname) %(objectname)"])
-        pairs = (line.rsplit(" ", 1) for line in lines.decode().splitlines())
-        return {name: sha for name, sha in pairs}  # noqa: C416 - pairs are lists
+        changes, found = self._refs
+        if changes != self._changes:
+            changes = self._changes
+            lines = self._run(["for-each-ref", "--format=%(refname) %(objectname)"])
+            pairs = (line.rsplit(" ", 1) for line in lines.decode().splitlines())
+            found = {name: sha for name, sha in pairs}  # noqa: C416 - pairs are lists
+            self._refs = changes, found
+        return dict(found)
 
     def set_ref(self, ref: str, sha: str) -> None:
         self._run(["update-ref", ref, sha])
+        self._changes += 1
 
     def delete_ref(self, ref: str) -> None:
         self._run(["update-ref", "-d", ref])
+        self._changes += 1
 
     def find_commit(self, hex_prefix: str) -> str | None:
         """The full sha of the one commit that starts with *hex_prefix*."""
@@ -120,21 +130,17 @@ class GitRepo:
         timestamp: int,
     ) -> str:
         """Write one commit on top of *parent* and move *ref* to it; None deletes."""
-        who = f"{author} <{author}@users.noreply.invalid> {timestamp} +0000"
-        text = message.encode()
-        stream = [f"commit {ref}\nmark :1\nauthor {who}\ncommitter {who}\n".encode()]
-        stream.append(b"data %d\n%s\n" % (len(text), text))
-        if parent is not None:
-            stream.append(f"from {parent}\n".encode())
-        for path, data in files.items():
-            if data is None:
-                stream.append(b"D %s\n" % _quoted(path))
-            else:
-                stream.append(b"M 100644 inline %s\n" % _quoted(path))
-                stream.append(b"data %d\n%s\n" % (len(data), data))
-        stream.append(b"get-mark :1\ndone\n")
+        stream = import_stream(
+            ref, parent, files, message=message, author=author, timestamp=timestamp
+        )
+        return self.run_import(stream).decode().strip()
+
+    def run_import(self, stream: bytes) -> bytes:
+        """Commit what `import_stream` says, and say the names of the commits."""
         importing = ["fast-import", "--quiet", "--force", "--done"]
-        return self._run(importing, b"".join(stream)).decode().strip()
+        said = self._run(importing, stream + b"done\n")
+        self._changes += 1
+        return said
 
     def tree(self, sha: str) -> list[GitEntry]:
         """All files and directories of a commit; submodules are left out."""
@@ -227,6 +233,32 @@ class GitRepo:
             raise GitError(f"no blob {oid}: {header!r}")
         data = self._reader.stdout.read(int(header[2]) + 1)
         return data[:-1]
+
+
+def import_stream(
+    ref: str,
+    parent: str | None,
+    files: Mapping[str, bytes | None],
+    *,
+    message: str,
+    author: str,
+    timestamp: int,
+) -> bytes:
+    """One commit as ``git fast-import`` reads it."""
+    who = f"{author} <{author}@users.noreply.invalid> {timestamp} +0000"
+    text = message.encode()
+    stream = [f"commit {ref}\nmark :1\nauthor {who}\ncommitter {who}\n".encode()]
+    stream.append(b"data %d\n%s\n" % (len(text), text))
+    if parent is not None:
+        stream.append(f"from {parent}\n".encode())
+    for path, data in files.items():
+        if data is None:
+            stream.append(b"D %s\n" % _quoted(path))
+        else:
+            stream.append(b"M 100644 inline %s\n" % _quoted(path))
+            stream.append(b"data %d\n%s\n" % (len(data), data))
+    stream.append(b"get-mark :1\n")
+    return b"".join(stream)
 
 
 def _quoted(path: str) -> bytes:

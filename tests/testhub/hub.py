@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +37,24 @@ class TestHub(HubState):
 
     def create_repo(self, name: str, repo_type: str = "model", **more: Any) -> HubRepo:
         return self.world.create(name, repo_type, **more)
+
+    def create_repos(
+        self,
+        contents: Mapping[str, Mapping[str, bytes]],
+        repo_type: str = "model",
+        **more: Any,
+    ) -> list[HubRepo]:
+        """A repo for each name, with one commit of its files: thousands a second.
+
+        They share one git repository, so no file of theirs can be of LFS.
+        """
+        more.setdefault("used_storage", 0)
+        return self.world.create_many(contents, repo_type, **more)
+
+    def create_collection(self, slug: str, items: Iterable[tuple[str, str]]) -> str:
+        """*items*: the type of each (model, paper, …) and its id."""
+        self.collections.items[slug] = list(items)
+        return slug
 
     def add_token(
         self,

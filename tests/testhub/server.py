@@ -18,6 +18,7 @@ from tests.testhub.cdn import Cdn
 from tests.testhub.faulty import before_answer
 from tests.testhub.limits import bucket_of
 from tests.testhub.listing import TreeEntry
+from tests.testhub.lists import page_of
 from tests.testhub.log import Seen
 from tests.testhub.state import HubState
 from tests.testhub.world import Account, HubRepo
@@ -33,6 +34,7 @@ _API_ONE = re.compile(rf"/api/(models|datasets|spaces)/([^/]+)/{_VERB}(?:/|$)")
 _FILE = re.compile(
     r"/(?:(datasets|spaces)/)?([^/]+(?:/[^/]+)?)/(resolve|raw)/([^/]+)/(.+)"
 )
+_COLLECTION = re.compile(r"/api/collections/([^/]+/[^/]+)")
 _CACHED = re.compile(
     r"/api/resolve-cache/(models|datasets|spaces)/([^/]+(?:/[^/]+)?)/([0-9a-f]{40})/(.+)"
 )
@@ -123,12 +125,16 @@ class HubServer:
         except HubError as error:
             return error.response()
 
-    async def _route(self, ask: Ask) -> web.StreamResponse:
+    async def _route(  # noqa: PLR0911 - the routes, one after another
+        self, ask: Ask
+    ) -> web.StreamResponse:
         fixed = answers.fixed(ask.path, ask.account, has_token=ask.has_token)
         if fixed is not None:
             return fixed
         if plural := re.fullmatch(r"/api/(models|datasets|spaces)", ask.path):
             return self._list(ask, _TYPES[plural[1]])
+        if slug := _COLLECTION.fullmatch(ask.path):
+            return _json(self._hub.collections.shown(unquote(slug[1])))
         if found := _CACHED.fullmatch(ask.path):
             return await self._resolve_cache(ask, found)
         if found := _FILE.fullmatch(ask.path):
@@ -356,30 +362,18 @@ class HubServer:
         )
 
     def _list(self, ask: Ask, repo_type: str) -> web.Response:
-        params = dict(ask.params)
-        expand = [value for key, value in ask.params if key.startswith("expand")]
-        found = []
-        repos = self._hub.world.all(repo_type)
-        if by := params.get("sort"):
-            repos.sort(key=lambda one: answers.sort_key(one, by), reverse=True)
-        tags = {value for key, value in ask.params if key == "filter"}
-        for repo in repos:
-            if not tags <= {*repo.tags, repo.pipeline_tag, repo.library_name}:
-                continue
-            owner = repo.name.partition("/")[0]
-            if repo.private or params.get("author", owner).lower() != owner.lower():
-                continue
-            if params.get("search", "").lower() not in repo.name.lower():
-                continue
-            found.append(answers.list_item(repo, expand))
-        limit = min(int(params.get("limit", "1000")), 1000)
-        start = int(params.get("cursor", "0"))
+        shown = ask.account.can_read if ask.account else frozenset()
+        repos = [
+            one
+            for one in self._hub.world.all(repo_type)
+            if not one.private or one.name in shown
+        ]
+        page = page_of(repos, ask.params, self._hub.list_page_rows)
         headers = {}
-        if start + limit < len(found):
-            kept = [(k, v) for k, v in ask.params if k != "cursor"]
-            query = urlencode([*kept, ("cursor", str(start + limit))])
-            headers["Link"] = f'<{self._hub.endpoint}{ask.path}?{query}>; rel="next"'
-        return _json(found[start : start + limit], headers)
+        if page.next_query is not None:
+            url = f"{self._hub.endpoint}{ask.path}?{page.next_query}"
+            headers["Link"] = f'<{url}>; rel="next"'
+        return _json(page.rows, headers)
 
 
 def _split_one(marked: str) -> tuple[str, str, str, str | None, str | None]:

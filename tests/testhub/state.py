@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.testhub.faults import Faults
 from tests.testhub.limits import RateLimits
+from tests.testhub.lists import PAGE_ROWS_MAX, Collections
 from tests.testhub.log import Log, Seen
 from tests.testhub.world import World
 
@@ -31,6 +32,8 @@ class HubState:
         # How often, and for how many bytes, one signed address is good.
         self.url_requests_max: int | None = None
         self.url_bytes_max: int | None = None
+        self.collections = Collections()
+        self.list_page_rows = PAGE_ROWS_MAX  # of a list of repos, at most
         self.page_size, self.url_lifetime_s = page_size, url_lifetime_s
         self.endpoint = self.cdn_endpoint = ""
         # Called with each request before it is answered: to move a branch then.

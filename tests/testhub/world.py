@@ -13,6 +13,7 @@ from tests.testhub.clock import Clock, parse_wire_time
 from tests.testhub.git import MAIN, GitRepo
 from tests.testhub.lfs import Lfs, LfsStore
 from tests.testhub.listing import Json, Listing, build_listing
+from tests.testhub.shared_git import OneOfMany, SharedGit
 
 Content = bytes | Path | Lfs | None
 _START = "2026-01-01T00:00:00.000Z"
@@ -42,9 +43,13 @@ class HubRepo:
     tags: tuple[str, ...] = ()
     pipeline_tag: str | None = None
     library_name: str | None = None
+    likes: int = 3
+    downloads: int = 7
+    used_storage: int | None = None  # None: what the LFS files of main take
     created_at: str = _START
     tree_override: Callable[[list[Json]], list[Any]] | None = None
     _listings: dict[str, Listing] = field(default_factory=dict)
+    _times: dict[str, int] = field(default_factory=dict)  # of commits
     _clock: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @property
@@ -69,9 +74,15 @@ class HubRepo:
             at = parse_wire_time(date)
         stored = {path: self._store(content) for path, content in files.items()}
         head = parent or self.git.refs().get(ref)
-        return self.git.commit(
+        sha = self.git.commit(
             ref, head, stored, message=message, author=author, timestamp=at
         )
+        self.note_commit(sha, at)
+        return sha
+
+    def note_commit(self, sha: str, at: int) -> None:
+        """Its time, so that git need not be asked: a list has thousands of them."""
+        self._times[sha] = at
 
     def _store(self, content: Content) -> bytes | None:
         if isinstance(content, Lfs):
@@ -112,6 +123,11 @@ class HubRepo:
         is_hex = 7 <= len(revision) <= 40 and set(revision) <= set("0123456789abcdef")
         return self.git.find_commit(revision) if is_hex else None
 
+    def committed_at(self, commit: str) -> int:
+        if commit not in self._times:
+            self._times[commit] = self.git.history(commit)[0].timestamp
+        return self._times[commit]
+
     def listing(self, commit: str) -> Listing:
         if commit not in self._listings:
             self._listings[commit] = build_listing(
@@ -132,15 +148,14 @@ class World:
         self._repos: dict[tuple[str, str], HubRepo] = {}
         self._moved: dict[tuple[str, str], str] = {}
         self._made = 0  # repos ever, so that an id is never given twice
+        self._shared: SharedGit | None = None
         self._gits: list[GitRepo] = []  # of deleted repos too: they are to be closed
         folder.mkdir(parents=True, exist_ok=True)
         self._load()
 
     def create(self, name: str, repo_type: str = "model", **more: Any) -> HubRepo:
         number = self._made + 1
-        hub_id = hashlib.sha256(f"{number}:{repo_type}:{name}".encode()).hexdigest()[
-            :24
-        ]
+        hub_id = _hub_id(number, repo_type, name)
         git = GitRepo(self.folder / "git" / f"{hub_id}.git")
         git.path.parent.mkdir(exist_ok=True)
         git.init()
@@ -152,6 +167,42 @@ class World:
             self._moved.pop(repo.key, None)
         self._save()
         return repo
+
+    def create_many(
+        self, contents: Mapping[str, Mapping[str, bytes]], repo_type: str, **more: Any
+    ) -> list[HubRepo]:
+        """A repo of one commit for each name, as fast as git can."""
+        ids = {
+            name: _hub_id(self._made + number, repo_type, name)
+            for number, name in enumerate(contents, 1)
+        }
+        start = parse_wire_time(_START)
+        shared = self._shared_git()
+        heads = shared.commit_all(
+            {ids[name]: files for name, files in contents.items()},
+            message="Add files",
+            author="alice",
+            timestamp=start,
+        )
+        made = []
+        for number, (name, hub_id) in enumerate(ids.items()):
+            git = OneOfMany(shared, hub_id)
+            repo = HubRepo(self, repo_type, name, hub_id, git, **more)
+            repo.note_commit(heads[hub_id], start + number)
+            made.append(repo)
+        with self._lock:
+            self._repos |= {repo.key: repo for repo in made}
+            self._made += len(made)
+            for repo in made:
+                self._moved.pop(repo.key, None)
+        self._save()
+        return made
+
+    def _shared_git(self) -> SharedGit:
+        if self._shared is None:
+            self._shared = SharedGit(self.folder / "git" / "shared.git")
+            self._gits.append(self._shared.git)
+        return self._shared
 
     def rename(self, repo: HubRepo, name: str) -> None:
         with self._lock:
@@ -194,6 +245,7 @@ class World:
                 "hub_id": one.hub_id,
                 "private": one.private,
                 "gated": one.gated,
+                "shared": isinstance(one.git, OneOfMany),
             }
             for one in self._repos.values()
         ]
@@ -207,7 +259,16 @@ class World:
         content = json.loads(saved.read_text("utf-8"))
         self._made = content["made"]
         for row in content["repos"]:
-            git = GitRepo(self.folder / "git" / f"{row['hub_id']}.git")
+            hub_id = row["hub_id"]
+            if row.pop("shared"):
+                git: GitRepo = OneOfMany(self._shared_git(), hub_id)
+            else:
+                git = GitRepo(self.folder / "git" / f"{hub_id}.git")
+                self._gits.append(git)
             repo = HubRepo(self, git=git, **row)
-            self._gits.append(git)
             self._repos[repo.key] = repo
+
+
+def _hub_id(number: int, repo_type: str, name: str) -> str:
+    text = f"{number}:{repo_type}:{name}"
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

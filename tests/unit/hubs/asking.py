@@ -6,6 +6,7 @@ from hubsync.hubs.huggingface import HubOptions, HuggingFaceHub
 from hubsync.model.repo import RepoId, RepoType
 from hubsync.model.snapshot import Resolved, TreeEntry
 from hubsync.ports.hub import Known
+from hubsync.ports.listing import Listed, Search
 from tests.pulling import Talk
 
 QUICK = HubOptions(
@@ -56,5 +57,31 @@ class Asking:
         before = self.hub.requests
         try:
             return asyncio.run(self.hub.tree(repo_of(name), commit))
+        finally:
+            self.requests = self.hub.requests - before
+
+    def search(
+        self, search: Search, repo_type: RepoType = RepoType.MODEL
+    ) -> list[Listed]:
+        async def collect() -> list[Listed]:
+            return [one async for one in self.hub.search(repo_type, search)]
+
+        before = self.hub.requests
+        try:
+            return asyncio.run(collect())
+        finally:
+            self.requests = self.hub.requests - before
+
+    def look(self, name: str, repo_type: RepoType = RepoType.MODEL) -> Listed:
+        before = self.hub.requests
+        try:
+            return asyncio.run(self.hub.look(repo_of(name, repo_type)))
+        finally:
+            self.requests = self.hub.requests - before
+
+    def collection(self, slug: str) -> list[RepoId]:
+        before = self.hub.requests
+        try:
+            return asyncio.run(self.hub.collection(slug))
         finally:
             self.requests = self.hub.requests - before

@@ -7,8 +7,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from hubsync.model.repo import RepoType
+from hubsync.ports.listing import Search
 from hubsync.serve.listing import EXPANDABLE, Place
 from tests.gguf_files import tiny_llama
+from tests.unit.hubs.asking import Asking
 from tests.unit.serve.mirror import Answer, File, Live, Mirror, serving
 from tests.unit.serve.test_weights import safetensors
 
@@ -178,3 +180,16 @@ def test_each_type_has_its_own(listed: Live, target: str, key: str) -> None:
     assert answer.status == 400
     assert json.loads(answer.body)["error"].startswith('"expand" must be one of [')
     assert answer.headers["x-error-message"]
+
+
+@pytest.mark.parametrize("repo_type", list(RepoType))
+def test_another_mirror_reads_them_as_it_reads_the_hubs(
+    listed: Live, repo_type: RepoType
+) -> None:
+    asking = Asking(listed.url, token=False)
+    found = asking.search(Search(author="A"), repo_type)
+    expected = {f"a/m{n}" for n in range(5)} if repo_type is RepoType.MODEL else {"a/d"}
+    assert {one.repo.name for one in found} == expected
+    assert all(one.head and one.last_modified for one in found)
+    assert asking.look(found[0].repo.name, repo_type) == found[0]
+    assert asking.requests == 1

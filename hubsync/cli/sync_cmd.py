@@ -1,0 +1,86 @@
+"""``hubsync sync``."""
+
+from collections.abc import Sequence
+
+import click
+
+from hubsync.cli.common import Common, common_options
+from hubsync.cli.exits import exit_status
+from hubsync.cli.mirror_report import (
+    exit_code_of,
+    outcome_json,
+    run_json,
+    say_outcome,
+    say_run,
+    wanted,
+)
+from hubsync.cli.output import print_json
+from hubsync.cli.plan_cmd import print_plans
+from hubsync.cli.running import run_to_end
+from hubsync.model.errors import ExitCode
+from hubsync.ports.progress import SilentProgress
+from hubsync.sync.mirror import Outcome, Report
+from hubsync.sync.rules import Rule
+from hubsync.wiring import App
+
+LOCK_WAIT_S = 30.0
+
+EPILOG = """\b
+EXAMPLES
+  hubsync sync                 every mirror of the configuration
+  hubsync sync qwen-small      this one
+  hubsync sync --dry-run       what it would do: as hubsync plan
+  hubsync sync --quiet         in a crontab: says only what fails
+
+""" + exit_status(
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.NOT_FOUND,
+    ExitCode.NOT_ALLOWED,
+    ExitCode.UNAVAILABLE,
+    ExitCode.INTEGRITY,
+    ExitCode.NO_ROOM,
+    ExitCode.PARTLY,
+    ExitCode.BUSY,
+    ExitCode.INTERRUPTED,
+)
+
+
+@click.command("sync", epilog=EPILOG)
+@click.argument("mirrors", nargs=-1, metavar="[MIRROR]...")
+@click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
+@common_options
+def command(common: Common, *, mirrors: tuple[str, ...], dry_run: bool) -> int:
+    """Carry out each MIRROR of the configuration once; all if none is named.
+
+    A repo whose head has not moved costs no request of its own.  What fails with
+    one repo stops no other.  What the hub does not show any more is kept.
+    """
+    rules = wanted(common, mirrors)
+    if dry_run:
+        return print_plans(common, rules)
+    with common.open(create=True) as app, app.root.lock_reading(LOCK_WAIT_S):
+        reports = run_to_end(_carry_out(app, common, rules))
+    return exit_code_of(reports)
+
+
+async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Report]:
+    def told(rule: Rule, outcome: Outcome) -> None:
+        if common.as_json:
+            print_json(outcome_json(rule, outcome))
+        elif not common.quiet or outcome.error is not None:
+            say_outcome(rule, outcome)
+
+    runner = app.mirror_runner(SilentProgress(), told)
+    reports = []
+    try:
+        for rule in rules:
+            report = await runner.run(rule, "command")
+            reports.append(report)
+            if common.as_json:
+                print_json(run_json(report))
+            elif not common.quiet or report.error is not None:
+                say_run(report)
+    finally:
+        await runner.aclose()
+    return reports
