@@ -15,6 +15,7 @@ log = logging.getLogger("hubsync.serve")
 
 FILES_A_CONNECTION = 3  # its socket, a second number of it, and what is sent
 FILES_BESIDES = 64  # the catalog's, the sockets we listen on, the log
+FILES_WANTED_BESIDES = 256  # what is fetched for clients takes some, too
 CONNECTIONS_MIN = 4  # with fewer files than that takes, some are told to come again
 LOG_EVERY_S = 10.0
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -76,7 +77,7 @@ def fitted(options: ServeOptions) -> ServeOptions:
     Processes that are started later inherit it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    want = FILES_A_CONNECTION * options.connections_max + FILES_BESIDES
+    want = FILES_A_CONNECTION * options.connections_max + FILES_WANTED_BESIDES
     if hard != resource.RLIM_INFINITY:
         want = min(want, hard)
     if soft != resource.RLIM_INFINITY and soft < want:
