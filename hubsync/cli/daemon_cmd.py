@@ -7,7 +7,6 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,14 +15,12 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.mirror_report import outcome_lines, run_lines
 from hubsync.config.rules import rule_of, timing_of
 from hubsync.config.schema import Settings
+from hubsync.daemon.scheduled import Scheduled
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.ports.progress import SilentProgress
 from hubsync.sync.mirror import Outcome
 from hubsync.sync.rules import Rule
 from hubsync.wiring import App
-
-if TYPE_CHECKING:
-    from hubsync.daemon.service import Scheduled
 
 LOCK_WAIT_S = 300.0  # somebody checks or rebuilds the store: the mirror waits for it
 
@@ -87,9 +84,7 @@ class _Daemon:
         log.info("ended")
         return told
 
-    def _load(self) -> "list[Scheduled]":
-        from hubsync.daemon.service import Scheduled  # noqa: PLC0415 - as above
-
+    def _load(self) -> list[Scheduled]:
         settings = self._common.settings()
         self._require_same_store(settings)
         self._app = replace(self._app, settings=settings)

@@ -4,23 +4,15 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from hubsync.catalog.runs import MirrorBusyError
+from hubsync.daemon.scheduled import Scheduled
 from hubsync.daemon.scheduler import Clock, was_missed
-from hubsync.daemon.timing import Timing
 from hubsync.model.errors import HubsyncError
 from hubsync.sync.rules import Rule
 
 log = logging.getLogger("hubsync.daemon")
-
-
-@dataclass(frozen=True, slots=True)
-class Scheduled:
-    """A mirror, and when it is due; None: only when somebody says so."""
-
-    rule: Rule
-    timing: Timing | None
 
 
 class Service:
@@ -130,6 +122,8 @@ class Service:
             return
         try:
             await self._carry_out(one.rule)
+        except MirrorBusyError as error:
+            log.info("%s", error)
         except HubsyncError as error:
             log.log(logging.ERROR, "%s: %s", name, error)
         except Exception:
