@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from hubsync.catalog import leases, mirrored
 from hubsync.catalog.bulk import insert, replacing
@@ -19,12 +19,14 @@ from hubsync.catalog.leases import Lease, Watch
 from hubsync.catalog.mirrored import MirrorRepo
 from hubsync.catalog.session import Session
 from hubsync.catalog.tables import run_repos, runs
+from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.repo import RepoId, RepoType
 
 LEFT = "the process that ran it has ended"
 """The error of a run that nobody has ended."""
 
 _REPLACING = replacing(run_repos)
+_BEGIN_LOCK = 0x68756273796E6302  # of PostgreSQL's: who begins a run
 
 
 class RunState(StrEnum):
@@ -100,6 +102,20 @@ class RunRepoRow:
     exit_code: int | None = None
 
 
+class MirrorBusyError(HubsyncError):
+    """A mirror is being carried out already."""
+
+    exit_code = ExitCode.BUSY
+    retryable = True
+
+    def __init__(self, mirror: str, run: int, since: datetime) -> None:
+        super().__init__(
+            f"the mirror {mirror!r} is being carried out by run {run}, since "
+            f"{since:%Y-%m-%d %H:%M} UTC",
+            hint="Two at once would do the same things. Try again when it has ended.",
+        )
+
+
 class Runs:
     """The runs of all mirrors, and what these have brought in.
 
@@ -112,15 +128,24 @@ class Runs:
 
     # Writing
 
-    def begin(self, mirror: str, trigger: str, lease: Lease) -> int:
+    def begin(
+        self, mirror: str, trigger: str, lease: Lease, watch: Watch | None = None
+    ) -> int:
         """A run begins; its number.  It goes on for as long as *lease* is held.
 
         Hold that lease for the run alone: publishing ends the one it is given.
+        Runs whose processes have ended are ended before.
+
+        Raises:
+            MirrorBusyError: another run of *mirror* goes on.
         """
-        now = datetime.now(UTC)
-        return self._session.write(
-            lambda tx: _begin(tx, mirror, trigger, lease.id, now)
+        now, seen = datetime.now(UTC), watch or Watch()
+        begun = self._session.write(
+            lambda tx: _begin_alone(tx, mirror, trigger, lease.id, now, seen)
         )
+        if isinstance(begun, Row):
+            raise MirrorBusyError(mirror, begun.id, begun.started_at)
+        return begun
 
     def end(
         self, run: int, state: RunState, counters: RunCounters, error: str | None = None
@@ -203,6 +228,27 @@ class Runs:
             rows = connection.execute(statement.order_by(runs.c.id.desc())).all()
             left = _left(connection, rows, Watch())
         return [_to_row(row, is_left=row.id in left) for row in rows]
+
+
+def _begin_alone(  # noqa: PLR0917 - one row's values
+    connection: Connection,
+    mirror: str,
+    trigger: str,
+    lease_id: int,
+    now: datetime,
+    watch: Watch,
+) -> "int | Row[Any]":
+    """The new run's number, or the run that goes on."""
+    if connection.dialect.name == "postgresql":  # two would not see each other's row
+        connection.execute(select(func.pg_advisory_xact_lock(_BEGIN_LOCK)))
+    _end_left(connection, watch, now)
+    running = select(runs).where(
+        runs.c.mirror == mirror, runs.c.state == RunState.RUNNING.value
+    )
+    other = connection.execute(running).first()
+    if other is not None:
+        return other
+    return _begin(connection, mirror, trigger, lease_id, now)
 
 
 def _begin(

@@ -26,6 +26,7 @@ COMMANDS = {
     "pull": ("pull_cmd", "Bring repos into the store."),
     "add": ("add_cmd", "Record a local folder as a repo of the mirror."),
     "sync": ("sync_cmd", "Carry out the configured mirrors once."),
+    "daemon": ("daemon_cmd", "Carry mirrors out at their schedules."),
     "plan": ("plan_cmd", "What sync would do, why, and what it would cost."),
     "mirrors": ("mirrors_cmd", "The configured mirrors, and how their last run went."),
     "list": ("list_cmd", "What is held."),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from hubsync.cli.common import Common
-from hubsync.cli.output import say
 from hubsync.config.rules import rules_of
 from hubsync.model.errors import ExitCode, UsageError
 from hubsync.model.units import format_size
@@ -30,30 +29,26 @@ def wanted(common: Common, names: Sequence[str]) -> list[Rule]:
     return rules_of(settings, names)
 
 
-def say_outcome(rule: Rule, outcome: Outcome) -> None:
-    """A line about one repo, if anything is to be said of it."""
+def outcome_lines(rule: Rule, outcome: Outcome) -> list[str]:
+    """About one repo, if anything is to be said of it."""
     item, result = outcome.item, outcome.result
     if outcome.verdict not in _SAID:
-        return
+        return []
     name = f"{item.repo}@{item.revision}" if item.revision else f"{item.repo}"
     if outcome.error is not None:
-        say(f"hubsync: {rule.name}: {name}: error: {outcome.error}")
-        if outcome.error.hint:
-            say(f"hubsync: hint: {outcome.error.hint}")
-    elif result is not None:
-        size = format_size(result.bytes_fetched)
-        say(
-            f"{rule.name}: {name} = {result.commit.oid[:10]} ({item.why}): "
-            f"{result.files_fetched} files fetched, {size}"
-        )
-        for warning in result.warnings:
-            say(f"hubsync: warning: {warning}")
-    else:
-        say(f"{rule.name}: {name}: kept, {item.why}")
+        said = [f"hubsync: {rule.name}: {name}: error: {outcome.error}"]
+        hint = outcome.error.hint
+        return [*said, f"hubsync: hint: {hint}"] if hint else said
+    if result is None:
+        return [f"{rule.name}: {name}: kept, {item.why}"]
+    size = format_size(result.bytes_fetched)
+    line = f"{rule.name}: {name} = {result.commit.oid[:10]} ({item.why}): "
+    line += f"{result.files_fetched} files fetched, {size}"
+    return [line, *(f"hubsync: warning: {one}" for one in result.warnings)]
 
 
-def say_run(report: Report) -> None:
-    """Its last line."""
+def run_lines(report: Report) -> list[str]:
+    """How it ended."""
     count, counters = report.count, report.counters
     parts = [
         f"{count(Verdict.UNCHANGED)} unchanged",
@@ -62,17 +57,19 @@ def say_run(report: Report) -> None:
     rare = (Verdict.FAILED, Verdict.GONE, Verdict.REFUSED)
     parts += [f"{count(one)} {one.value}" for one in rare if count(one)]
     requests = report.requests
-    say(
+    line = (
         f"{report.rule.name} {report.state.value}: {', '.join(parts)}; "
         f"{counters.files_fetched} files, {format_size(counters.bytes_fetched)} "
         f"fetched, {format_size(counters.bytes_reused)} reused, "
         f"{requests} {'request' if requests == 1 else 'requests'}, "
         f"{report.elapsed_s:.1f} s"
     )
+    said = [line]
     if report.error is not None:
-        say(f"hubsync: error: {report.rule.name} ended early: {report.error}")
+        said.append(f"hubsync: error: {report.rule.name} ended early: {report.error}")
         if report.error.hint:
-            say(f"hubsync: hint: {report.error.hint}")
+            said.append(f"hubsync: hint: {report.error.hint}")
+    return said
 
 
 def outcome_json(rule: Rule, outcome: Outcome) -> Mapping[str, object]:

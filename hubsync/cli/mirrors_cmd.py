@@ -1,12 +1,15 @@
 """``hubsync mirrors``."""
 
+from datetime import UTC, datetime
+
 import click
 
 from hubsync.catalog.runs import RunRow
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.output import iso, print_json, print_table, say
-from hubsync.config.rules import rules_of
+from hubsync.config.mirrors import MirrorSettings
+from hubsync.config.rules import rules_of, timing_of
 from hubsync.model.errors import ExitCode
 from hubsync.model.units import format_size
 from hubsync.sync.rules import Rule
@@ -29,25 +32,33 @@ def command(common: Common) -> None:
     if (settings.store.root / "VERSION").is_file():
         with common.open(read_only=True) as app:
             last = {rule.name: app.catalog.runs.last(rule.name) for rule in rules}
+    due = {one.name: _due(one) for one in settings.mirrors}
     for rule in rules:
         if common.as_json:
-            print_json(_json(rule, last.get(rule.name)))
+            next_run = {"next_run_at": due[rule.name]}
+            print_json({**_json(rule, last.get(rule.name)), **next_run})
         elif common.quiet:
             click.echo(rule.name)
     if common.as_json or common.quiet:
         return
     if not rules:
         say("no mirror is configured: hubsync config init --stdout shows one")
-    heads = [
-        "MIRROR",
-        "SELECTS",
-        "REVISIONS",
-        "LAST RUN",
-        "STATE",
-        "CHANGED",
-        "FETCHED",
+    heads = ["MIRROR", "SELECTS", "REVISIONS", "LAST RUN", "STATE", "CHANGED"]
+    rows = [
+        [*_cells(rule, last.get(rule.name)), due[rule.name] or "by hand"]
+        for rule in rules
     ]
-    print_table(heads, [_cells(rule, last.get(rule.name)) for rule in rules])
+    print_table([*heads, "FETCHED", "DUE"], rows)
+
+
+def _due(mirror: MirrorSettings) -> str | None:
+    """When a daemon would carry *mirror* out; None: it would not."""
+    timing = timing_of(mirror)
+    if timing is None:
+        return None
+    from hubsync.daemon.scheduler import next_time  # noqa: PLC0415 - slow to import
+
+    return iso(next_time(mirror.name, timing, datetime.now(UTC)))
 
 
 def _cells(rule: Rule, run: RunRow | None) -> list[str]:

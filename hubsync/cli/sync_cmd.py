@@ -9,12 +9,12 @@ from hubsync.cli.exits import exit_status
 from hubsync.cli.mirror_report import (
     exit_code_of,
     outcome_json,
+    outcome_lines,
     run_json,
-    say_outcome,
-    say_run,
+    run_lines,
     wanted,
 )
-from hubsync.cli.output import print_json
+from hubsync.cli.output import print_json, say
 from hubsync.cli.plan_cmd import print_plans
 from hubsync.cli.running import run_to_end
 from hubsync.model.errors import ExitCode
@@ -69,7 +69,8 @@ async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Re
         if common.as_json:
             print_json(outcome_json(rule, outcome))
         elif not common.quiet or outcome.error is not None:
-            say_outcome(rule, outcome)
+            for line in outcome_lines(rule, outcome):
+                say(line)
 
     runner = app.mirror_runner(SilentProgress(), told)
     reports = []
@@ -80,7 +81,8 @@ async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Re
             if common.as_json:
                 print_json(run_json(report))
             elif not common.quiet or report.error is not None:
-                say_run(report)
+                for line in run_lines(report):
+                    say(line)
     finally:
         await runner.aclose()
     return reports

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hubsync.config.section import Section, Size
+from hubsync.config.section import Delay, MaybeDuration, Section, Size
+from hubsync.daemon.timing import check_zone
 from hubsync.model.errors import UsageError
 from hubsync.model.repo import check_name
 from hubsync.model.revision import check_revision
@@ -16,6 +17,7 @@ _GLOB = re.compile(r"[*?\[]")
 _COLLECTION = re.compile(r"[\w.-]+/[\w.-]+")
 _GGUF = re.compile(r"gguf:[A-Za-z0-9_.-]+")
 Texts = tuple[str, ...]
+EVERY_MIN_S = 60.0
 
 
 class SearchSettings(Section):
@@ -64,6 +66,10 @@ class MirrorSettings(Section):
     license_allow: Texts = ()
     license_deny: Texts = ()
     priority: int = 0
+    schedule: str | None = None
+    every: MaybeDuration = None
+    timezone: str = "UTC"
+    jitter: Delay = 0.0
 
     @field_validator("name")
     @classmethod
@@ -114,6 +120,34 @@ class MirrorSettings(Section):
         if path is not None and not path.is_absolute():
             raise ValueError("not an absolute path: cron starts in another folder")
         return path
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, schedule: str | None) -> str | None:
+        if schedule is not None:
+            # Only who has a schedule waits for the scheduler to be imported.
+            from hubsync.daemon.scheduler import check_cron  # noqa: PLC0415
+
+            check_cron(schedule)
+        return schedule
+
+    @field_validator("every")
+    @classmethod
+    def _is_not_often(cls, every: float | None) -> float | None:
+        if every is not None and every < EVERY_MIN_S:
+            raise ValueError("not more often than once a minute")
+        return every
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, name: str) -> str:
+        return check_zone(name)
+
+    @model_validator(mode="after")
+    def _is_due_one_way(self) -> Self:
+        if self.schedule and self.every:
+            raise ValueError("schedule and every: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _selects(self) -> Self:

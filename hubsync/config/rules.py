@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hubsync.config.mirrors import MirrorSettings, SearchSettings, check_repo
 from hubsync.config.schema import Settings
+from hubsync.daemon.timing import Timing
 from hubsync.model.errors import UsageError
 from hubsync.model.repo import RepoType
 from hubsync.ports.listing import Search
@@ -42,6 +43,13 @@ def rules_of(settings: Settings, names: Iterable[str] = ()) -> list[Rule]:
             )
     rules = [rule_of(mirrors[name], settings.default_upstream) for name in chosen]
     return sorted(rules, key=lambda rule: -rule.priority)
+
+
+def timing_of(mirror: MirrorSettings) -> Timing | None:
+    """When *mirror* is due; None: only when somebody says so."""
+    if mirror.schedule is None and mirror.every is None:
+        return None
+    return Timing(mirror.schedule, mirror.every, mirror.timezone, mirror.jitter)
 
 
 def rule_of(mirror: MirrorSettings, default_upstream: str) -> Rule:

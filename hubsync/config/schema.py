@@ -118,6 +118,12 @@ class ServeSettings(Section):
         return url.rstrip("/")
 
 
+class DaemonSettings(Section):
+    """The process that carries mirrors out."""
+
+    mirrors_at_once: Annotated[int, Field(ge=1, le=16)] = 2
+
+
 def default_upstreams() -> dict[str, UpstreamSettings]:
     return {"huggingface": UpstreamSettings()}
 
@@ -130,6 +136,7 @@ class Settings(Section):
     upstreams: dict[str, UpstreamSettings] = Field(default_factory=default_upstreams)
     transfer: TransferSettings = Field(default_factory=TransferSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    daemon: DaemonSettings = Field(default_factory=DaemonSettings)
     mirrors: tuple[MirrorSettings, ...] = ()
 
     @field_validator("upstreams")

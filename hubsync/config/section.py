@@ -36,6 +36,10 @@ Duration = Annotated[
     BeforeValidator(_lenient(parse_duration)),
     Field(gt=0, validate_default=False),
 ]
+MaybeDuration = Annotated[
+    float | None,
+    BeforeValidator(lambda one: None if one is None else _lenient(parse_duration)(one)),
+]
 Delay = Annotated[
     float,
     BeforeValidator(_lenient(parse_duration)),

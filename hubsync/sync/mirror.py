@@ -18,7 +18,6 @@ from hubsync.catalog.runs import (
     RunCounters,
     RunOutcome,
     RunRepoRow,
-    RunRow,
     RunState,
 )
 from hubsync.model.errors import ExitCode, HubsyncError
@@ -42,20 +41,6 @@ SILENCES_MAX = 3  # in a row: the hub is down, and the rest would wait for it in
 
 class Upstream(Hub, Lister, RefLister, Protocol):
     """What a mirror needs of its hub."""
-
-
-class MirrorBusyError(HubsyncError):
-    """A mirror is being carried out already."""
-
-    exit_code = ExitCode.BUSY
-    retryable = True
-
-    def __init__(self, rule: Rule, run: RunRow) -> None:
-        super().__init__(
-            f"the mirror {rule.name!r} is being carried out by run {run.id}, since "
-            f"{run.started_at:%Y-%m-%d %H:%M} UTC",
-            hint="Two at once would do the same things. Try again when it has ended.",
-        )
 
 
 class TooLargeError(NotAllowedError):
@@ -164,10 +149,6 @@ class MirrorRunner:
             MirrorBusyError: somebody else is at it.
         """
         runs = self._catalog.runs
-        await asyncio.to_thread(runs.end_left_running)
-        last = await asyncio.to_thread(runs.last, rule.name)
-        if last is not None and last.state is RunState.RUNNING:
-            raise MirrorBusyError(rule, last)
         with leased(self._catalog, f"run of the mirror {rule.name}") as lease:
             run = await asyncio.to_thread(runs.begin, rule.name, trigger, lease)
             report, started = Report(rule, run), time.monotonic()

@@ -21,6 +21,7 @@ from hubsync.catalog.leases import Lease
 from hubsync.catalog.mirrored import MirrorRepo
 from hubsync.catalog.runs import (
     LEFT,
+    MirrorBusyError,
     RunCounters,
     RunOutcome,
     RunRepoRow,
@@ -86,11 +87,37 @@ def test_a_run_is_told_while_it_runs_and_after_it_has_ended(
     )
 
 
+def run_to_end(catalog: Catalog, mirror: str, lease: Lease) -> int:
+    number = catalog.runs.begin(mirror, "command", lease)
+    catalog.runs.end(number, RunState.SUCCEEDED, RunCounters())
+    return number
+
+
+@pytest.mark.parametrize("count", [8])
+def test_of_many_that_begin_a_mirror_at_once_one_does(
+    catalog: Catalog, count: int
+) -> None:
+    leases = [catalog.open_lease(f"run {n}") for n in range(count)]
+    together = threading.Barrier(count)
+
+    def begin(lease: Lease) -> int | None:
+        together.wait()
+        try:
+            return catalog.runs.begin("nightly", "schedule", lease)
+        except MirrorBusyError:
+            return None
+
+    with ThreadPoolExecutor(count) as pool:
+        begun = [one for one in pool.map(begin, leases) if one is not None]
+    assert len(begun) == 1
+    assert [row.id for row in catalog.runs.list()] == begun
+    assert catalog.runs.begin("other", "schedule", leases[0]) > begun[0]
+
+
 def test_runs_are_listed_newest_first_of_one_mirror_or_all(
     catalog: Catalog, lease: Lease
 ) -> None:
-    begin = catalog.runs.begin
-    numbers = [begin(mirror, "command", lease) for mirror in ("a", "b", "a", "a")]
+    numbers = [run_to_end(catalog, mirror, lease) for mirror in ("a", "b", "a", "a")]
     first, second, third, fourth = numbers
     assert numbers == sorted(numbers)
 
@@ -112,7 +139,7 @@ def test_runs_are_listed_newest_first_of_one_mirror_or_all(
 def test_what_a_run_met_is_told_and_the_last_word_counts(
     catalog: Catalog, lease: Lease
 ) -> None:
-    one, two = (catalog.runs.begin("nightly", "command", lease) for _ in range(2))
+    one, two = (run_to_end(catalog, "nightly", lease) for _ in range(2))
     catalog.runs.note(one, [replace(FAILED, error="not yet"), CHANGED])
     catalog.runs.note(one, [replace(FAILED, error="still not"), FAILED])
     catalog.runs.note(two, [CHANGED])
@@ -189,7 +216,7 @@ def state(catalog: Catalog, number: int) -> tuple[RunState, str | None, bool]:
 def test_a_run_whose_process_was_killed_has_failed(
     catalog: Catalog, catalog_url: str, lease: Lease
 ) -> None:
-    mine = catalog.runs.begin("nightly", "command", lease)
+    mine = catalog.runs.begin("mine", "command", lease)
     with another_runs(catalog_url) as (process, number):
         assert catalog.runs.end_left_running() == 0
         assert state(catalog, number) == (RunState.RUNNING, None, False)

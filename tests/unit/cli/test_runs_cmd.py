@@ -38,14 +38,14 @@ def runs(held: tuple[Cli, str, str]) -> tuple[Cli, list[int]]:
     cli, _, _ = held
     with Catalog.open(sqlite_url(cli.root / "catalog.db")) as catalog:
         lease = catalog.open_lease("a run")
-        begin = catalog.runs.begin
-        numbers = [
-            begin(name, "command", lease) for name in ("nightly", "other", "nightly")
-        ]
+        begin, end = catalog.runs.begin, catalog.runs.end
+        numbers = [begin("nightly", "command", lease)]
         catalog.runs.note(numbers[0], [CHANGED, FAILED])
-        catalog.runs.end(numbers[0], RunState.PARTIAL, COUNTERS, "1 repo failed")
+        end(numbers[0], RunState.PARTIAL, COUNTERS, "1 repo failed")
+        numbers.append(begin("other", "command", lease))
         unchanged = RunCounters(repos_selected=3, repos_checked=3, requests=3)
-        catalog.runs.end(numbers[1], RunState.SUCCEEDED, unchanged)
+        end(numbers[1], RunState.SUCCEEDED, unchanged)
+        numbers.append(begin("nightly", "command", lease))
         catalog.close_lease(lease)
     return cli, numbers
 

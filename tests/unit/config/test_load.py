@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from hubsync.config.load import Loaded, example_text, load
 from hubsync.config.schema import (
     CatalogSettings,
+    DaemonSettings,
     ServeSettings,
     Settings,
     StoreSettings,
@@ -447,6 +448,7 @@ SECTIONS: list[tuple[str, type[Section]]] = [
     ("upstreams.huggingface", UpstreamSettings),
     ("transfer", TransferSettings),
     ("serve", ServeSettings),
+    ("daemon", DaemonSettings),
 ]
 KEYS = [(table, key) for table, model in SECTIONS for key in model.model_fields]
 

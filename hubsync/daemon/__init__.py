@@ -1,0 +1,1 @@
+"""The process that carries mirrors out when their time has come."""
