@@ -20,6 +20,7 @@ from hubsync.model.repo import LOCAL
 from hubsync.model.snapshot import HeldEntry
 from hubsync.ports.blobs import HeldBlob, StoreReadOnlyError
 from hubsync.ports.gate import Gate
+from hubsync.ports.limiter import Budget
 from hubsync.ports.progress import Progress, SilentProgress
 from hubsync.ports.view import View
 from hubsync.retention.gc import GcOptions, GcReport, collect
@@ -66,7 +67,12 @@ class App:
         return (LOCAL, *self.settings.upstreams)
 
     def hub(
-        self, upstream: str, progress: Progress, *, patient: bool = True
+        self,
+        upstream: str,
+        progress: Progress,
+        *,
+        patient: bool = True,
+        budget: Budget | None = None,
     ) -> Upstream:
         """The hub configured as *upstream*; not *patient*: while a client waits.
 
@@ -105,6 +111,7 @@ class App:
             token_of(settings),
             options=options,
             progress=progress,
+            budget=budget,
         )
 
     def secret(self) -> bytes:
@@ -135,12 +142,21 @@ class App:
         self, progress: Progress, told: Callable[[Rule, Outcome], None]
     ) -> MirrorRunner:
         """Carries out mirrors; *told* hears of each repo as it is done."""
+        # Most commands fetch nothing.
+        from hubsync.transfer.limiter import Gates  # noqa: PLC0415
+
         options = transfer_options(self.settings)
+        # Several repos at once: what a hub says to one request holds for all of them.
+        budget = Gates(options, note=progress.note)
+
+        def open_hub(upstream: str) -> Upstream:
+            return self.hub(upstream, progress, budget=budget)
+
         return MirrorRunner(
             catalog=self.catalog,
-            puller=self.puller(progress),
-            open_hub=lambda upstream: self.hub(upstream, progress),
-            open_engine=lambda: _open_engine(self.blobs, options, progress),
+            puller=replace(self.puller(progress), open_hub=open_hub),
+            open_hub=open_hub,
+            open_engine=lambda: _open_engine(self.blobs, options, progress, budget),
             told=told,
         )
 
@@ -234,12 +250,15 @@ class App:
 
 
 def _open_engine(
-    blobs: LocalBlobs, options: TransferOptions, progress: Progress
+    blobs: LocalBlobs,
+    options: TransferOptions,
+    progress: Progress,
+    budget: Budget | None = None,
 ) -> AbstractAsyncContextManager[Passer]:
     # Most pulls of a nightly run find nothing to fetch; aiohttp is slow to import.
     from hubsync.transfer.engine import Engine  # noqa: PLC0415
 
-    return Engine(blobs, options, progress)
+    return Engine(blobs, options, progress, budget)
 
 
 def open_root(settings: Settings) -> StoreRoot:

@@ -20,12 +20,14 @@ from hubsync.hubs.hf_transport import (
 )
 from hubsync.hubs.options import HubOptions
 from hubsync.ports.hub import HubAnswerError, UnavailableError
+from hubsync.ports.limiter import Budget
 from hubsync.ports.progress import Progress
 from hubsync.wire.hf import parse_wait_s
 
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 CONTRADICTION = "The hub contradicts itself; try again later."
 _OFFLINE = "What is held can be used with --offline."
+KIND = "metadata"  # until the hub says in which of its buckets it counts that
 _REFUSED = 400
 _RATE_LIMITED = 429
 _SERVER_ERROR = 500
@@ -53,9 +55,10 @@ class HfSession:
         endpoint: str,
         options: HubOptions,
         progress: Progress,
+        budget: Budget | None = None,
     ) -> None:
         self._transport, self._endpoint = transport, endpoint
-        self._options, self._progress = options, progress
+        self._options, self._progress, self._budget = options, progress, budget
 
     @property
     def host(self) -> str:
@@ -73,11 +76,15 @@ class HfSession:
         failures = windows = 0
         while True:
             wait, answered = None, False
+            if self._budget:
+                await self._budget.passed(host, KIND)
             try:
                 raw = await detached(partial(self._transport.get, url))
             except NoAnswerError as error:
                 why = f"{host} does not answer: {error}"
             else:
+                if self._budget:
+                    self._budget.answered(host, KIND, raw.status, raw.headers)
                 wait = parse_wait_s(raw.headers)
                 if raw.status == _RATE_LIMITED:
                     windows += 1

@@ -36,6 +36,7 @@ from hubsync.ports.hub import (
     Source,
     UnavailableError,
 )
+from hubsync.ports.limiter import Budget
 from hubsync.ports.listing import Listed, Search
 from hubsync.ports.progress import Progress
 from hubsync.wire.hf import (
@@ -55,7 +56,8 @@ class HuggingFaceHub:
     """Implements `ports.hub.Hub` and `ports.listing.Lister`.
 
     *token*: a token; None for the stored login, if there is one; True for the
-    stored login, which must be there; False for none.
+    stored login, which must be there; False for none.  *budget* is shared with others
+    who ask the same hub.
     """
 
     def __init__(
@@ -66,11 +68,14 @@ class HuggingFaceHub:
         *,
         options: HubOptions,
         progress: Progress,
+        budget: Budget | None = None,
     ) -> None:
         self._upstream, self._endpoint = upstream, endpoint.rstrip("/")
         self._options, self._progress = options, progress
         self._transport = HfTransport(self._endpoint, token=token, options=options)
-        self._session = HfSession(self._transport, self._endpoint, options, progress)
+        self._session = HfSession(
+            self._transport, self._endpoint, options, progress, budget
+        )
         self._listing = HfListing(upstream, self._endpoint, self._session, progress)
 
     @property

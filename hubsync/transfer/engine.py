@@ -15,6 +15,7 @@ from hubsync.model.errors import IntegrityError
 from hubsync.model.spans import Span
 from hubsync.ports.blobs import BlobStore, FileTooLargeError, HeldBlob, Ingest
 from hubsync.ports.hub import FileNotFoundOnHubError, UnavailableError
+from hubsync.ports.limiter import Budget
 from hubsync.ports.progress import Progress
 from hubsync.transfer.buffers import Buffers
 from hubsync.transfer.download import Download, let_go
@@ -41,9 +42,14 @@ class Engine:
     """Fetches blobs into a store.  Use as an async context manager."""
 
     def __init__(
-        self, blobs: BlobStore, options: TransferOptions, progress: Progress
+        self,
+        blobs: BlobStore,
+        options: TransferOptions,
+        progress: Progress,
+        budget: Budget | None = None,
     ) -> None:
         self._blobs, self._options, self._progress = blobs, options, progress
+        self._shared_budget = budget
         self._limiter = RateLimiter(options.rate_bytes_per_s)
         # Each connection may need an open file for its ingest, one may wait to be
         # published, and the body of a large file takes three more.
@@ -52,7 +58,8 @@ class Engine:
     async def __aenter__(self) -> Self:
         self._session = Session(self._options)
         # What one run is told of a host's limits holds for the next one too.
-        self._budget = Gates(self._options, note=self._progress.note)
+        own = Gates(self._options, note=self._progress.note)
+        self._budget: Budget = self._shared_budget or own
         self._disk_pool = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._hash_pool = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
         return self

@@ -334,3 +334,18 @@ def test_a_run_that_is_killed_is_failed_and_the_next_one_goes_on(team: Team) -> 
     team.hub.pace.rate_bytes_per_s = None
     assert team.sync()["state"] == "succeeded"
     assert [run["state"] for run in team.json("runs")] == ["succeeded", "failed"]
+
+
+@pytest.mark.parametrize("bucket", ["api", "resolvers"])
+def test_nobody_asks_while_a_window_is_closed(team: Team, bucket: str) -> None:
+    fill(team, [f"acme/m{number:02}" for number in range(20)])
+    team.configure('name = "a"\nrepos = ["acme/*"]')
+    window = team.hub.limits.windows[bucket]
+    window.quota, window.window_s = 25, 2
+    run = team.sync()
+    assert (run["state"], run["repos_changed"]) == ("succeeded", 20)
+    # Those that were on their way when the window closed are nobody's fault.
+    late = [one for one in team.hub.requests if (one.closed_for_s or 0) > 0.3]
+    assert late == []
+    refused = [one for one in team.hub.requests if one.status == 429]
+    assert len(refused) <= 4, "who was on his way, and no worker by himself"
