@@ -45,6 +45,20 @@ class SearchSettings(Section):
         return self
 
 
+class KeepSettings(Section):
+    """Which versions stay when `hubsync forget --policy` is carried out."""
+
+    last: Annotated[int, Field(ge=1)] | None = None
+    within: MaybeDuration = None
+    tags: Texts | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.last is None and self.within is None:
+            raise ValueError("say how many versions stay: last, within, or both")
+        return self
+
+
 class MirrorSettings(Section):
     """One mirror."""
 
@@ -70,6 +84,7 @@ class MirrorSettings(Section):
     every: MaybeDuration = None
     timezone: str = "UTC"
     jitter: Delay = 0.0
+    keep: KeepSettings | None = None
 
     @field_validator("name")
     @classmethod

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 
-from hubsync.config.mirrors import MirrorSettings, SearchSettings, check_repo
+from hubsync.config.mirrors import (
+    KeepSettings,
+    MirrorSettings,
+    SearchSettings,
+    check_repo,
+)
 from hubsync.config.schema import Settings
 from hubsync.daemon.timing import Timing
 from hubsync.model.errors import UsageError
 from hubsync.model.repo import RepoType
 from hubsync.ports.listing import Search
+from hubsync.retention.keep import KeepRule
 from hubsync.sync.planner import Selection
 from hubsync.sync.rules import Rule
 
@@ -43,6 +49,15 @@ def rules_of(settings: Settings, names: Iterable[str] = ()) -> list[Rule]:
             )
     rules = [rule_of(mirrors[name], settings.default_upstream) for name in chosen]
     return sorted(rules, key=lambda rule: -rule.priority)
+
+
+def keep_rules_of(settings: Settings) -> dict[str, KeepRule | None]:
+    """By mirror, what stays of its versions; None: everything."""
+    return {one.name: _keep_rule(one.keep) for one in settings.mirrors}
+
+
+def _keep_rule(said: KeepSettings | None) -> KeepRule | None:
+    return KeepRule(said.last, said.within, said.tags) if said else None
 
 
 def timing_of(mirror: MirrorSettings) -> Timing | None:
