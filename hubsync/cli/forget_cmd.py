@@ -21,7 +21,7 @@ EPILOG = """\b
 EXAMPLES
   hubsync forget org/model@1a2b3c4    one version
   hubsync forget org/model            everything recorded of it
-  hubsync forget --policy --dry-run   what keep rules of mirrors leave, and why
+  hubsync forget --policy --dry-run   what keep rules leave, and why
   hubsync forget --policy             forget the rest
   hubsync gc                          then free the room
 
