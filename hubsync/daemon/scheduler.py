@@ -42,7 +42,7 @@ class Clock:
         for name, timing in timings.items():
             if self._timings.get(name) != timing:
                 self._scheduler.add_job(
-                    self._due,
+                    self._call,
                     _Jittered(trigger_of(timing), share(name) * timing.jitter_s),
                     args=[name],
                     id=name,
@@ -57,6 +57,10 @@ class Clock:
         """When *name* is due the next time."""
         job = self._scheduler.get_job(name)
         return job.next_run_time if job else None
+
+    async def _call(self, name: str) -> None:
+        """A coroutine: the scheduler would call anything else in a thread."""
+        self._due(name)
 
 
 def trigger_of(timing: Timing) -> BaseTrigger:

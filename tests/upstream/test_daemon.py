@@ -1,5 +1,6 @@
 """`hubsync daemon`: schedules, signals, a configuration that changes."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from hubsync.catalog.errors import CatalogBusyError
+from hubsync.daemon.scheduled import Scheduled
+from hubsync.daemon.scheduler import Clock
+from hubsync.daemon.service import Service
+from hubsync.daemon.timing import Timing
 from hubsync.model.errors import ExitCode
+from hubsync.model.repo import RepoType
+from hubsync.sync.rules import Rule
 from tests.testhub import Lfs, TestHub
 from tests.upstream.test_mirrors import Team, fill, team
 
@@ -184,6 +192,85 @@ def test_mirrors_says_when_each_is_due(team: Team) -> None:
     assert shown["a"].endswith("T18:30:00Z")
     assert shown["b"] is None
     assert "by hand" in team.run("mirrors").stdout
+
+
+def scheduled(name: str, timing: Timing) -> Scheduled:
+    return Scheduled(Rule(name, "huggingface", RepoType.MODEL), timing)
+
+
+def test_a_catalog_that_is_busy_once_ends_no_worker() -> None:
+    names = ["a", "b"]
+    asked: list[str] = []
+    done: list[str] = []
+    failed, is_done = asyncio.Event(), asyncio.Event()
+
+    def last(name: str) -> None:
+        asked.append(name)
+        if asked.count(name) == 2:  # the first time is at the start
+            if len(asked) == 4:
+                loop.call_soon_threadsafe(failed.set)
+            raise CatalogBusyError("busy")
+
+    async def carry_out(rule: Rule) -> None:
+        done.append(rule.name)
+        if len(done) == 2:
+            is_done.set()
+
+    async def run() -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group, asyncio.timeout(WAIT_S):
+            group.create_task(service.run(stop))
+            await failed.wait()
+            await asyncio.sleep(0.1)  # until that is said
+            mirrors[:] = [scheduled(name, Timing(every_s=7200)) for name in names]
+            service.reload()
+            await is_done.wait()
+            stop.set()
+
+    loop: asyncio.AbstractEventLoop
+    mirrors = [scheduled(name, Timing(every_s=3600)) for name in names]
+    service = Service(lambda: mirrors[:], carry_out, last, at_once=1)
+    asyncio.run(run())
+    assert sorted(done) == names
+
+
+def test_who_waited_for_a_place_for_days_is_carried_out() -> None:
+    done: list[str] = []
+
+    async def carry_out(rule: Rule) -> None:
+        done.append(rule.name)
+
+    due = datetime.now(UTC) - timedelta(hours=30)
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    weekly = Timing(f"{due.minute} {due.hour} * * {days[due.weekday()]}")
+    before = due - timedelta(days=7)
+    service = Service(list, carry_out, lambda _: before, at_once=1)
+    service._mirrors = {"a": scheduled("a", weekly)}
+    asyncio.run(service._try("a", due))
+    assert done == ["a"]
+
+
+def test_who_is_due_is_called_in_the_event_loop() -> None:
+    threads: list[threading.Thread] = []
+
+    async def run() -> None:
+        called, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def due(_name: str) -> None:
+            threads.append(threading.current_thread())
+            loop.call_soon_threadsafe(called.set)
+
+        clock = Clock(due)
+        clock.start()
+        clock.keep({"a": Timing(every_s=1)})
+        async with asyncio.timeout(WAIT_S):
+            await called.wait()
+        clock.stop()
+
+    asyncio.run(run())
+    assert threads == [threading.current_thread()]
 
 
 @pytest.mark.parametrize(
