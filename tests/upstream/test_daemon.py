@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from hubsync.catalog.errors import CatalogBusyError
+from hubsync.cli.common import Common
+from hubsync.cli.daemon_cmd import _Daemon
 from hubsync.daemon.scheduled import Scheduled
 from hubsync.daemon.scheduler import Clock
 from hubsync.daemon.service import Service
 from hubsync.daemon.timing import Timing
-from hubsync.model.errors import ExitCode
+from hubsync.model.errors import ExitCode, UsageError
 from hubsync.model.repo import RepoType
+from hubsync.store.layout import StoreRoot
 from hubsync.sync.rules import Rule
 from tests.testhub import Lfs, TestHub
 from tests.upstream.test_mirrors import Team, fill, team
@@ -173,6 +176,59 @@ def test_a_hub_that_is_down_is_said_and_the_daemon_goes_on(team: Team) -> None:
         running.wait_for("a failed")
         assert running.process.poll() is None
         assert running.end() == ExitCode.DONE
+
+
+def test_sigterm_while_somebody_has_the_store_alone(team: Team) -> None:
+    fill(team, ["acme/one"])
+    team.configure(
+        'name = "a"\nrepos = ["acme/*"]',
+        'name = "b"\nrepos = ["acme/*"]\nevery = "1h"',
+    )
+    team.sync("a")
+    with (
+        StoreRoot.open(team.mirror.root, create=False).lock_exclusive(),
+        daemon(team) as running,
+    ):
+        running.wait_for("b begins")
+        assert running.end() == ExitCode.DONE
+
+
+@contextmanager
+def daemon_here(team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Daemon]:
+    for key, value in team.mirror.environment().items():
+        monkeypatch.setenv(key, value)
+    common = Common(
+        team.config, team.mirror.root, as_json=False, quiet=True, no_progress=True
+    )
+    with common.open(create=True) as app:
+        yield _Daemon(common, app)
+
+
+def test_a_list_file_is_read_anew_by_each_run(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(team, ["acme/one", "other/two"])
+    names = tmp_path / "names.txt"
+    names.write_text("acme/one\n", "utf-8")
+    team.configure(f'name = "a"\nlist_file = "{names}"\nevery = "1h"')
+    with daemon_here(team, monkeypatch) as here:
+        (one,) = here._load()
+        names.write_text("other/two\n", "utf-8")
+        asyncio.run(here._carry_out(one.rule))
+    assert team.held() == ["other/two complete"]
+
+
+def test_of_a_refused_configuration_nothing_is_taken(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.configure('name = "a"\nrepos = ["acme/one"]\nevery = "1h"')
+    with daemon_here(team, monkeypatch) as here:
+        here._load()
+        before = here._app.settings
+        team.configure('name = "a"\nrepos = ["acme/two"]')
+        with pytest.raises(UsageError, match="no mirror has a schedule"):
+            here._load()
+        assert here._app.settings is before
 
 
 def test_no_schedule_at_all(team: Team) -> None:
