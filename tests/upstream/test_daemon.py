@@ -260,21 +260,22 @@ def test_a_catalog_that_is_busy_once_ends_no_worker() -> None:
     done: list[str] = []
     failed, is_done = asyncio.Event(), asyncio.Event()
 
-    def last(name: str) -> None:
-        asked.append(name)
-        if asked.count(name) == 2:  # the first time is at the start
-            if len(asked) == 4:
-                loop.call_soon_threadsafe(failed.set)
-            raise CatalogBusyError("busy")
-
     async def carry_out(rule: Rule) -> None:
         done.append(rule.name)
         if len(done) == 2:
             is_done.set()
 
     async def run() -> None:
-        nonlocal loop
         loop = asyncio.get_running_loop()
+
+        def last(name: str) -> None:
+            asked.append(name)
+            if asked.count(name) == 2:  # the first time is at the start
+                if len(asked) == 4:
+                    loop.call_soon_threadsafe(failed.set)
+                raise CatalogBusyError("busy")
+
+        service = Service(lambda: mirrors[:], carry_out, last, at_once=1)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group, asyncio.timeout(WAIT_S):
             group.create_task(service.run(stop))
@@ -285,9 +286,7 @@ def test_a_catalog_that_is_busy_once_ends_no_worker() -> None:
             await is_done.wait()
             stop.set()
 
-    loop: asyncio.AbstractEventLoop
     mirrors = [scheduled(name, Timing(every_s=3600)) for name in names]
-    service = Service(lambda: mirrors[:], carry_out, last, at_once=1)
     asyncio.run(run())
     assert sorted(done) == names
 
