@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -488,3 +490,52 @@ def test_an_error_of_one_of_four_comes_as_itself(
     (row,) = team.json("runs")
     assert row["state"] == "failed"
     assert str(error) in row["error"]
+
+
+@contextmanager
+def syncing(team: Team, *args: str) -> Iterator["subprocess.Popen[str]"]:
+    """`hubsync sync`, until it fetches, slowly."""
+    team.hub.pace.rate_bytes_per_s = 100_000
+    asked = threading.Event()
+    team.hub.hooks.append(lambda seen: asked.set() if seen.role == "cdn" else None)
+    command = [sys.executable, "-m", "hubsync", "sync", *args]
+    with subprocess.Popen(
+        [*command, "--config", str(team.config)],
+        env=team.mirror.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert asked.wait(60)
+            yield running
+        finally:
+            running.kill()
+            team.hub.pace.rate_bytes_per_s = None
+
+
+def test_a_mirror_that_is_busy_keeps_no_other_waiting(team: Team) -> None:
+    team.hub.create_repo("acme/big").commit({"b": Lfs(bytes(range(256)) * 4000)})
+    fill(team, ["other/two"])
+    team.configure('name = "a"\nrepos = ["acme/*"]', 'name = "b"\nrepos = ["other/*"]')
+    with syncing(team, "a"):
+        done = team.run("sync")
+    assert done.returncode == ExitCode.PARTLY
+    assert "is being carried out by run 1" in done.stderr
+    assert "b succeeded" in done.stderr
+
+
+def test_ctrl_c_in_a_sync_is_written_down(team: Team) -> None:
+    same = Lfs(bytes(range(256)) * 4000)
+    for name in ("acme/one", "acme/two"):  # the same bytes at once
+        team.hub.create_repo(name).commit({"b": same})
+    team.configure('name = "a"\nrepos = ["acme/*"]')
+    with syncing(team) as running:
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == ExitCode.INTERRUPTED
+        assert running.stderr
+        assert "Traceback" not in running.stderr.read()
+    (row,) = team.json("runs")
+    assert row["state"] == "cancelled"
+    run = team.sync()
+    assert (run["state"], run["repos_changed"]) == ("succeeded", 2)
+    assert team.hub.lfs_bytes_sent < 2 * 1_024_000
