@@ -12,7 +12,13 @@ from typing import Protocol
 from hubsync.catalog.mirrored import MirrorRepo
 from hubsync.model.errors import HubsyncError
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.model.revision import DEFAULT_BRANCH, RefName, canonical, is_commit
+from hubsync.model.revision import (
+    DEFAULT_BRANCH,
+    RefName,
+    canonical,
+    is_commit,
+    may_be_short_commit,
+)
 from hubsync.ports.hub import RevisionNotFoundError, UnavailableError
 from hubsync.sync.rules import Rule
 from hubsync.sync.selectors import Chosen
@@ -110,10 +116,14 @@ class Freshness:
         ]
 
     def _compare(self, one: Chosen, revision: str, commit: str | None) -> Item:
-        if commit is None:
+        before = self._held(one).get(revision)
+        if commit is None and may_be_short_commit(revision.lower()):
+            # No ref tells, but the pull does, once: a commit never moves.
+            if before and before.commit.startswith(revision.lower()):
+                commit = before.commit
+        elif commit is None:
             error = RevisionNotFoundError(f"{one.repo} has no revision {revision!r}")
             return _not_there(one, error, revision)
-        before = self._held(one).get(revision)
         verdict, why = Verdict.CHANGED, one.why
         if before is None:
             pass

@@ -215,9 +215,13 @@ class MirrorRunner:
             for item in left:
                 if report.error is not None:
                     return
-                outcome = await self._pull(rule, item, puller, dry_run=dry_run)
+                hubs: list[Hub] = []
+                counted = replace(puller, open_hub=_noting(puller.open_hub, hubs))
+                outcome = await self._pull(rule, item, counted, dry_run=dry_run)
                 if outcome.result is not None:
                     report.requests += outcome.result.requests
+                else:
+                    report.requests += sum(hub.requests for hub in hubs)
                 self._note(report, outcome)
                 error = outcome.error
                 silent = isinstance(error, UnavailableError) and not error.answered
@@ -272,6 +276,17 @@ class MirrorRunner:
             since=datetime.now(UTC),
         )
         runs.keep_mirrored([held])
+
+
+def _noting(open_hub: Callable[[str], Hub], hubs: list[Hub]) -> Callable[[str], Hub]:
+    """The same, and *hubs* has what was opened: what failed has cost requests, too."""
+
+    def opened(upstream: str) -> Hub:
+        hub = open_hub(upstream)
+        hubs.append(hub)
+        return hub
+
+    return opened
 
 
 def _bound(rule: Rule, repo: RepoId) -> Callable[[Totals], None]:

@@ -539,3 +539,23 @@ def test_ctrl_c_in_a_sync_is_written_down(team: Team) -> None:
     run = team.sync()
     assert (run["state"], run["repos_changed"]) == ("succeeded", 2)
     assert team.hub.lfs_bytes_sent < 2 * 1_024_000
+
+
+def test_a_short_commit_is_a_revision(team: Team) -> None:
+    repo = team.hub.create_repo("acme/one")
+    commit = repo.commit({"a": b"1"})
+    repo.commit({"a": b"2"})
+    team.configure(f'name = "a"\nrepos = ["acme/one"]\nrevisions = ["{commit[:10]}"]')
+    assert team.sync()["repos_changed"] == 1
+    assert team.sync()["repos_unchanged"] == 1
+    team.configure('name = "a"\nrepos = ["acme/one"]\nrevisions = ["abcdef0123"]')
+    assert team.sync(code=ExitCode.NOT_FOUND)["repos_failed"] == 1
+
+
+def test_the_requests_of_what_was_refused_and_failed_are_counted(team: Team) -> None:
+    fill(team, ["acme/one", "acme/two"])
+    fill(team, ["acme/gated"], gated="manual")
+    team.configure('name = "a"\nrepos = ["acme/*"]\nmax_repo_size = "10B"')
+    run = team.sync(code=ExitCode.NOT_ALLOWED)
+    assert (run["repos_refused"], run["repos_failed"]) == (2, 1)
+    assert run["requests"] == len(team.asked())
