@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -13,16 +14,18 @@ import click
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.mirror_report import outcome_lines, run_lines
-from hubsync.config.rules import rule_of, timing_of
+from hubsync.config.rules import rule_of, rules_of, timing_of
 from hubsync.config.schema import Settings
 from hubsync.daemon.scheduled import Scheduled
 from hubsync.model.errors import ExitCode, UsageError
+from hubsync.ports.blobs import StoreBusyError
 from hubsync.ports.progress import SilentProgress
 from hubsync.sync.mirror import Outcome
 from hubsync.sync.rules import Rule
 from hubsync.wiring import App
 
 LOCK_WAIT_S = 300.0  # somebody checks or rebuilds the store: the mirror waits for it
+LOCK_AGAIN_S = 0.5
 
 EPILOG = """\b
 EXAMPLES
@@ -87,7 +90,6 @@ class _Daemon:
     def _load(self) -> list[Scheduled]:
         settings = self._common.settings()
         self._require_same_store(settings)
-        self._app = replace(self._app, settings=settings)
         found = [
             Scheduled(rule_of(one, settings.default_upstream), timing_of(one))
             for one in settings.mirrors
@@ -99,6 +101,7 @@ class _Daemon:
             )
         names = ", ".join(one.rule.name for one in found if one.timing)
         log.info("mirrors with a schedule: %s", names)
+        self._app = replace(self._app, settings=settings)  # nothing refuses it now
         return found
 
     def _require_same_store(self, settings: Settings) -> None:
@@ -119,16 +122,30 @@ class _Daemon:
 
     async def _carry_out(self, rule: Rule) -> None:
         log.info("%s begins", rule.name)
+        # Its list_file is read anew.
+        (rule,) = rules_of(self._app.settings, [rule.name])
         runner = self._app.mirror_runner(SilentProgress(), _tell)
         with ExitStack() as stack:
-            holding = self._app.root.lock_reading(LOCK_WAIT_S)
-            await asyncio.to_thread(stack.enter_context, holding)
+            await self._lock(stack)
             try:
                 report = await runner.run(rule, "schedule")
             finally:
                 await runner.aclose()
         for line in run_lines(report):
             log.info("%s", line)
+
+    async def _lock(self, stack: ExitStack) -> None:
+        """Asked for again and again: a thread that waits cannot be told to end."""
+        over = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                stack.enter_context(self._app.root.lock_reading())
+            except StoreBusyError:
+                if time.monotonic() > over:
+                    raise
+                await asyncio.sleep(LOCK_AGAIN_S)
+            else:
+                return
 
 
 def _tell(rule: Rule, outcome: Outcome) -> None:

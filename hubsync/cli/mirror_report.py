@@ -116,9 +116,11 @@ def run_json(report: Report) -> Mapping[str, object]:
     }
 
 
-def exit_code_of(reports: Sequence[Report]) -> ExitCode:
-    """One for all of them."""
-    codes = [one.exit_code for one in reports]
+def exit_code_of(
+    reports: Sequence[Report], others: Sequence[ExitCode] = ()
+) -> ExitCode:
+    """One for all of them; *others*: of mirrors that were not begun."""
+    codes = [*(one.exit_code for one in reports), *others]
     bad = [code for code in codes if code is not ExitCode.DONE]
     if not bad:
         return ExitCode.DONE

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from hubsync.catalog.runs import MirrorBusyError
 from hubsync.cli.common import Common, common_options
 from hubsync.cli.exits import exit_status
 from hubsync.cli.mirror_report import (
@@ -60,11 +61,17 @@ def command(common: Common, *, mirrors: tuple[str, ...], dry_run: bool) -> int:
     if dry_run:
         return print_plans(common, rules)
     with common.open(create=True) as app, app.root.lock_reading(LOCK_WAIT_S):
-        reports = run_to_end(_carry_out(app, common, rules))
-    return exit_code_of(reports)
+        ended = run_to_end(_carry_out(app, common, rules))
+    busy = [one for one in ended if isinstance(one, MirrorBusyError)]
+    if len(busy) == len(ended):
+        raise busy[0]
+    reports = [one for one in ended if isinstance(one, Report)]
+    return exit_code_of(reports, others=[one.exit_code for one in busy])
 
 
-async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Report]:
+async def _carry_out(
+    app: App, common: Common, rules: Sequence[Rule]
+) -> list[Report | MirrorBusyError]:
     def told(rule: Rule, outcome: Outcome) -> None:
         if common.as_json:
             print_json(outcome_json(rule, outcome))
@@ -73,16 +80,26 @@ async def _carry_out(app: App, common: Common, rules: Sequence[Rule]) -> list[Re
                 say(line)
 
     runner = app.mirror_runner(SilentProgress(), told)
-    reports = []
+    ended: list[Report | MirrorBusyError] = []
     try:
         for rule in rules:
-            report = await runner.run(rule, "command")
-            reports.append(report)
-            if common.as_json:
-                print_json(run_json(report))
-            elif not common.quiet or report.error is not None:
-                for line in run_lines(report):
-                    say(line)
+            try:
+                report = await runner.run(rule, "command")
+            except MirrorBusyError as error:  # the others are not
+                ended.append(error)
+                if len(rules) > 1:
+                    say(f"hubsync: error: {error}")
+                continue
+            ended.append(report)
+            _say_end(common, report)
     finally:
         await runner.aclose()
-    return reports
+    return ended
+
+
+def _say_end(common: Common, report: Report) -> None:
+    if common.as_json:
+        print_json(run_json(report))
+    elif not common.quiet or report.error is not None:
+        for line in run_lines(report):
+            say(line)

@@ -19,6 +19,8 @@ from hubsync.daemon.timing import Timing, plain_cron
 
 LATE_MAX_S = 24 * 3600.0  # a machine that slept for longer has missed it
 
+_CHANGE_MAX = timedelta(hours=3)  # of the clocks, once
+
 
 class Clock:
     """Calls *due* with the name of each mirror whose time has come."""
@@ -42,7 +44,7 @@ class Clock:
         for name, timing in timings.items():
             if self._timings.get(name) != timing:
                 self._scheduler.add_job(
-                    self._due,
+                    self._call,
                     _Jittered(trigger_of(timing), share(name) * timing.jitter_s),
                     args=[name],
                     id=name,
@@ -58,6 +60,10 @@ class Clock:
         job = self._scheduler.get_job(name)
         return job.next_run_time if job else None
 
+    async def _call(self, name: str) -> None:
+        """A coroutine: the scheduler would call anything else in a thread."""
+        self._due(name)
+
 
 def trigger_of(timing: Timing) -> BaseTrigger:
     """What says when *timing* is due.
@@ -68,8 +74,10 @@ def trigger_of(timing: Timing) -> BaseTrigger:
     if timing.cron is None:
         assert timing.every_s is not None
         return IntervalTrigger(seconds=int(timing.every_s), timezone=UTC)
-    trigger = CronTrigger.from_crontab(plain_cron(timing.cron), ZoneInfo(timing.zone))
-    return _OnceADay(trigger) if timing.once_a_day else trigger
+    cron, zone = plain_cron(timing.cron), ZoneInfo(timing.zone)
+    if timing.once_a_day:
+        return _OnceADay(CronTrigger.from_crontab(cron, UTC), zone)
+    return CronTrigger.from_crontab(cron, zone)
 
 
 def check_cron(text: str) -> None:
@@ -109,24 +117,28 @@ def share(name: str) -> float:
 
 
 class _OnceADay(BaseTrigger):  # type: ignore[misc]
-    """A trigger of fixed hours, without the second time that the clocks show one."""
+    """A trigger of fixed hours: what the clocks of *zone* show, once each day.
 
-    def __init__(self, inner: BaseTrigger) -> None:
-        self._inner = inner
+    *inner* is of UTC, and is asked as if that were what they show: where they are
+    put forward or back, APScheduler leaves out a midnight, and has hours twice.
+    """
+
+    def __init__(self, inner: BaseTrigger, zone: ZoneInfo) -> None:
+        self._inner, self._zone = inner, zone
 
     def get_next_fire_time(
-        self, previous: datetime | None, now: datetime
+        self, _previous: datetime | None, now: datetime
     ) -> datetime | None:
-        found: Any = self._inner.get_next_fire_time(previous, now)
-        while found is not None and _is_second(found):
-            # In UTC: an hour that the clocks show twice is ambiguous by itself.
-            after = found.astimezone(UTC) + timedelta(minutes=1)
-            found = self._inner.get_next_fire_time(None, after)
-        return found  # type: ignore[no-any-return]
-
-
-def _is_second(when: datetime) -> bool:
-    return when.utcoffset() != when.replace(fold=0).utcoffset()
+        # From before any change of the clocks: a time that they leave out is later.
+        shown = now.astimezone(self._zone).replace(tzinfo=UTC, fold=0) - _CHANGE_MAX
+        while True:
+            found: Any = self._inner.get_next_fire_time(None, shown)
+            if found is None:
+                return None
+            when: datetime = found.replace(tzinfo=self._zone).astimezone(UTC)
+            if when >= now:
+                return when
+            shown = found + timedelta(seconds=1)
 
 
 class _Jittered(BaseTrigger):  # type: ignore[misc]

@@ -34,7 +34,7 @@ class Service:
         self._at_once = at_once
         self._mirrors: dict[str, Scheduled] = {}
         self._clock = Clock(self._is_due)
-        self._waiting: asyncio.PriorityQueue[tuple[int, int, str]]
+        self._waiting: asyncio.PriorityQueue[tuple[int, int, str, datetime]]
         self._waiting = asyncio.PriorityQueue()
         self._order = itertools.count()
         self._taken: set[str] = set()  # those that wait or are at work
@@ -67,11 +67,15 @@ class Service:
         before = self._mirrors
         for line in self._take(found) or ["no mirror has changed"]:
             log.info("configuration read again: %s", line)
-        self._make_up_for(
+        new = [
             name
             for name, one in self._mirrors.items()
             if name not in before or before[name].timing != one.timing
-        )
+        ]
+        try:
+            self._make_up_for(new)
+        except HubsyncError as error:
+            log.log(logging.ERROR, "what was missed is not made up for: %s", error)
 
     def next(self, name: str) -> datetime | None:
         """When *name* is due."""
@@ -101,33 +105,33 @@ class Service:
             return
         self._taken.add(name)
         priority = -self._mirrors[name].rule.priority
-        self._waiting.put_nowait((priority, next(self._order), name))
+        now = datetime.now(UTC)
+        self._waiting.put_nowait((priority, next(self._order), name, now))
 
     async def _work(self) -> None:
         while True:
-            *_, name = await self._waiting.get()
+            *_, name, due = await self._waiting.get()
             try:
-                await self._try(name)
+                await self._try(name, due)
+            except MirrorBusyError as error:
+                log.info("%s", error)
+            except HubsyncError as error:
+                log.log(logging.ERROR, "%s: %s", name, error)
+            except Exception:
+                log.exception("%s: an unexpected error; the other mirrors go on", name)
             finally:
                 self._taken.discard(name)
 
-    async def _try(self, name: str) -> None:
+    async def _try(self, name: str, due: datetime) -> None:
         one = self._mirrors.get(name)
         if one is None or one.timing is None:
             return  # not in the configuration any more
         last = await asyncio.to_thread(self._last, name)
-        now = datetime.now(UTC)
-        if last is not None and not was_missed(name, one.timing, last, now):
+        # As of then: who waited for a place for days was not begun by anybody else.
+        if last is not None and not was_missed(name, one.timing, last, due):
             log.info("%s was carried out by somebody else meanwhile", name)
             return
-        try:
-            await self._carry_out(one.rule)
-        except MirrorBusyError as error:
-            log.info("%s", error)
-        except HubsyncError as error:
-            log.log(logging.ERROR, "%s: %s", name, error)
-        except Exception:
-            log.exception("%s: an unexpected error; the other mirrors go on", name)
+        await self._carry_out(one.rule)
 
 
 def _changes(

@@ -5,17 +5,25 @@ brought in last, with the same selection, costs no request of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from hubsync.catalog.mirrored import MirrorRepo
 from hubsync.model.errors import HubsyncError
-from hubsync.model.repo import RepoId
-from hubsync.model.revision import DEFAULT_BRANCH, RefName, canonical, is_commit
-from hubsync.ports.hub import RevisionNotFoundError
+from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.revision import (
+    DEFAULT_BRANCH,
+    RefName,
+    canonical,
+    is_commit,
+    may_be_short_commit,
+)
+from hubsync.ports.hub import RevisionNotFoundError, UnavailableError
 from hubsync.sync.rules import Rule
 from hubsync.sync.selectors import Chosen
+
+SILENCES_MAX = 3  # in a row: the hub is down, and the rest would wait for it in vain
 
 
 class RefLister(Protocol):
@@ -60,29 +68,38 @@ class Freshness:
         self, rule: Rule, hub: RefLister, mirrored: Sequence[MirrorRepo]
     ) -> None:
         self._rule, self._hub = rule, hub
-        self._before: dict[str, dict[str, MirrorRepo]] = {}
-        self._names: dict[str, str] = {}  # by the hub's own id
+        self._before: dict[RepoId, dict[str, MirrorRepo]] = {}
+        self._names: dict[RepoId, RepoId] = {}  # by themselves, in small letters
+        self._same: dict[tuple[str, RepoType, str], list[MirrorRepo]] = {}
         for one in mirrored:
-            self._before.setdefault(one.repo.name, {})[one.revision] = one
+            self._before.setdefault(one.repo, {})[one.revision] = one
+            self._names[_folded(one.repo)] = one.repo
             if one.hub_id:
-                self._names[one.hub_id] = one.repo.name
+                self._same.setdefault(_identity(one.repo, one.hub_id), []).append(one)
+        self._silences = 0
 
     async def judge(self, chosen: Sequence[Chosen]) -> list[Item]:
-        """An item for each repo and revision, those that have gone included."""
+        """An item for each repo and revision, those that have gone included.
+
+        Raises:
+            UnavailableError: the hub does not answer any more.
+        """
         items: list[Item] = []
-        seen: set[str] = set()
+        seen: set[RepoId] = set()
         for one in chosen:
-            seen |= {one.repo.name, self._former_name(one)}
+            seen |= {self._names.get(_folded(one.repo), one.repo)}
+            seen |= {row.repo for row in self._rows(one)}
             items += await self._judge(one)
-        for name in sorted(self._before.keys() - seen):
-            items += self._gone(name, "not among what the rule selects any more")
+        for repo in sorted(self._before.keys() - seen):
+            items += self._gone(repo, "not among what the rule selects any more")
         return items
 
     async def _judge(self, one: Chosen) -> list[Item]:
         if one.refused:
             return [Item(one.repo, "", Verdict.REFUSED, one.refused)]
-        if one.gone and one.repo.name in self._before:
-            return self._gone(one.repo.name, str(one.error))
+        held_as = self._names.get(_folded(one.repo))
+        if one.gone and held_as is not None:
+            return self._gone(held_as, str(one.error))
         if one.error or one.listed is None:
             return [_not_there(one, one.error)]
         if self._rule.wants_main_only and one.listed.head:
@@ -90,17 +107,23 @@ class Freshness:
         try:
             refs = await self._hub.refs(one.repo)
         except HubsyncError as error:
+            self._count_silence(error)
             return [_not_there(one, error)]
+        self._silences = 0
         return [
             self._compare(one, revision, _commit_of(revision, one, refs))
             for revision in self._rule.revisions_of(refs)
         ]
 
     def _compare(self, one: Chosen, revision: str, commit: str | None) -> Item:
-        if commit is None:
+        before = self._held(one).get(revision)
+        if commit is None and may_be_short_commit(revision.lower()):
+            # No ref tells, but the pull does, once: a commit never moves.
+            if before and before.commit.startswith(revision.lower()):
+                commit = before.commit
+        elif commit is None:
             error = RevisionNotFoundError(f"{one.repo} has no revision {revision!r}")
             return _not_there(one, error, revision)
-        before = self._before.get(self._former_name(one), {}).get(revision)
         verdict, why = Verdict.CHANGED, one.why
         if before is None:
             pass
@@ -115,15 +138,42 @@ class Freshness:
         hub_id = one.listed.hub_id if one.listed else None
         return Item(one.repo, revision, verdict, why, commit, hub_id, before)
 
-    def _former_name(self, one: Chosen) -> str:
+    def _held(self, one: Chosen) -> Mapping[str, MirrorRepo]:
+        """What is held of it, by revision; of another repo of its name, nothing."""
         hub_id = one.listed.hub_id if one.listed else None
-        return self._names.get(hub_id or "", one.repo.name)
+        named = self._before.get(one.repo, {}).values()
+        rows = [
+            *self._rows(one),
+            *(row for row in named if hub_id is None or row.hub_id in (None, hub_id)),
+        ]
+        return {row.revision: row for row in rows}
 
-    def _gone(self, name: str, why: str) -> list[Item]:
+    def _rows(self, one: Chosen) -> Sequence[MirrorRepo]:
+        """What is held of it under any name."""
+        hub_id = one.listed.hub_id if one.listed else None
+        return self._same.get(_identity(one.repo, hub_id), []) if hub_id else []
+
+    def _gone(self, repo: RepoId, why: str) -> list[Item]:
         return [
             Item(one.repo, one.revision, Verdict.GONE, why, one.commit, before=one)
-            for one in self._before[name].values()
+            for one in self._before[repo].values()
         ]
+
+    def _count_silence(self, error: HubsyncError) -> None:
+        if isinstance(error, UnavailableError) and not error.answered:
+            self._silences += 1
+            if self._silences >= SILENCES_MAX:
+                raise error
+        else:
+            self._silences = 0
+
+
+def _folded(repo: RepoId) -> RepoId:
+    return replace(repo, name=repo.name.casefold())
+
+
+def _identity(repo: RepoId, hub_id: str) -> tuple[str, RepoType, str]:
+    return repo.upstream, repo.repo_type, hub_id
 
 
 def _not_there(one: Chosen, error: HubsyncError | None, revision: str = "") -> Item:

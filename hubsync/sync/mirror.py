@@ -26,7 +26,7 @@ from hubsync.model.units import format_size
 from hubsync.ports.blobs import NoRoomError
 from hubsync.ports.hub import Hub, NotAllowedError, UnavailableError
 from hubsync.ports.listing import Lister
-from hubsync.sync.freshness import Freshness, Item, RefLister, Verdict
+from hubsync.sync.freshness import SILENCES_MAX, Freshness, Item, RefLister, Verdict
 from hubsync.sync.lease import leased
 from hubsync.sync.planner import Totals
 from hubsync.sync.pull import Puller
@@ -36,7 +36,6 @@ from hubsync.sync.selectors import Selector
 from hubsync.transfer.fetch import Fetcher
 
 AT_ONCE = 4  # repos; the connections of a run are shared by all of them
-SILENCES_MAX = 3  # in a row: the hub is down, and the rest would wait for it in vain
 
 
 class Upstream(Hub, Lister, RefLister, Protocol):
@@ -68,6 +67,10 @@ class Report:
     elapsed_s: float = 0.0
     error: HubsyncError | None = None  # what ended it early
 
+    def end_early(self, error: HubsyncError | None) -> None:
+        """What came first counts."""
+        self.error = self.error or error
+
     def count(self, verdict: Verdict) -> int:
         return sum(one.verdict is verdict for one in self.outcomes)
 
@@ -87,7 +90,7 @@ class Report:
         first = self.error or next(
             (one.error for one in self.outcomes if one.error is not None), None
         )
-        if self.state is RunState.PARTIAL and not isinstance(first, NoRoomError):
+        if self.state is RunState.PARTIAL and self.error is None:
             return ExitCode.PARTLY
         return first.exit_code if first else ExitCode.FAILED
 
@@ -152,16 +155,19 @@ class MirrorRunner:
         with leased(self._catalog, f"run of the mirror {rule.name}") as lease:
             run = await asyncio.to_thread(runs.begin, rule.name, trigger, lease)
             report, started = Report(rule, run), time.monotonic()
-            state = RunState.CANCELLED
+            state, said = RunState.CANCELLED, None
             try:
                 await self._carry_out(rule, report)
                 state = report.state
             except HubsyncError as error:
                 report.error = error
                 state = report.state
+            except Exception as error:
+                state, said = RunState.FAILED, f"{type(error).__name__}: {error}"
+                raise
             finally:
                 report.elapsed_s = time.monotonic() - started
-                said = str(report.error) if report.error else None
+                said = str(report.error) if report.error else said
                 runs.note(run, [_row(one) for one in report.outcomes if _is_told(one)])
                 runs.end(run, state, report.counters, said)
         return report
@@ -209,19 +215,26 @@ class MirrorRunner:
             for item in left:
                 if report.error is not None:
                     return
-                outcome = await self._pull(rule, item, puller, dry_run=dry_run)
+                hubs: list[Hub] = []
+                counted = replace(puller, open_hub=_noting(puller.open_hub, hubs))
+                outcome = await self._pull(rule, item, counted, dry_run=dry_run)
                 if outcome.result is not None:
                     report.requests += outcome.result.requests
+                else:
+                    report.requests += sum(hub.requests for hub in hubs)
                 self._note(report, outcome)
                 error = outcome.error
                 silent = isinstance(error, UnavailableError) and not error.answered
                 silences = silences + 1 if silent else 0
                 if isinstance(error, NoRoomError) or silences >= SILENCES_MAX:
-                    report.error = error
+                    report.end_early(error)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, len(todo))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(todo))):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # the others were told to end by it
         report.outcomes.sort(key=lambda one: (one.item.repo, one.item.revision))
 
     def _note(self, report: Report, outcome: Outcome) -> None:
@@ -263,6 +276,17 @@ class MirrorRunner:
             since=datetime.now(UTC),
         )
         runs.keep_mirrored([held])
+
+
+def _noting(open_hub: Callable[[str], Hub], hubs: list[Hub]) -> Callable[[str], Hub]:
+    """The same, and *hubs* has what was opened: what failed has cost requests, too."""
+
+    def opened(upstream: str) -> Hub:
+        hub = open_hub(upstream)
+        hubs.append(hub)
+        return hub
+
+    return opened
 
 
 def _bound(rule: Rule, repo: RepoId) -> Callable[[Totals], None]:

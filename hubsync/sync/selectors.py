@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.ports.hub import HubError, NotAllowedError, RepoNotFoundError
+from hubsync.ports.hub import HubError, RepoNotFoundError, UnavailableError
 from hubsync.ports.listing import Listed, Lister, Search
 from hubsync.sync.rules import GLOB, Rule
 
@@ -103,7 +103,9 @@ class Selector:
             return Chosen(repo, why, refused=refused)
         try:
             listed = await self._lister.look(repo)
-        except (RepoNotFoundError, NotAllowedError) as error:
+        except HubError as error:
+            if isinstance(error, UnavailableError) and not error.answered:
+                raise  # nor would it at the next one
             return Chosen(repo, why, error=error)
         return _chosen(rule, listed, why)
 

@@ -1,5 +1,6 @@
 """`hubsync daemon`: schedules, signals, a configuration that changes."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from hubsync.model.errors import ExitCode
+from hubsync.catalog.errors import CatalogBusyError
+from hubsync.cli.common import Common
+from hubsync.cli.daemon_cmd import _Daemon
+from hubsync.daemon.scheduled import Scheduled
+from hubsync.daemon.scheduler import Clock
+from hubsync.daemon.service import Service
+from hubsync.daemon.timing import Timing
+from hubsync.model.errors import ExitCode, UsageError
+from hubsync.model.repo import RepoType
+from hubsync.store.layout import StoreRoot
+from hubsync.sync.rules import Rule
 from tests.testhub import Lfs, TestHub
 from tests.upstream.test_mirrors import Team, fill, team
 
@@ -167,6 +178,59 @@ def test_a_hub_that_is_down_is_said_and_the_daemon_goes_on(team: Team) -> None:
         assert running.end() == ExitCode.DONE
 
 
+def test_sigterm_while_somebody_has_the_store_alone(team: Team) -> None:
+    fill(team, ["acme/one"])
+    team.configure(
+        'name = "a"\nrepos = ["acme/*"]',
+        'name = "b"\nrepos = ["acme/*"]\nevery = "1h"',
+    )
+    team.sync("a")
+    with (
+        StoreRoot.open(team.mirror.root, create=False).lock_exclusive(),
+        daemon(team) as running,
+    ):
+        running.wait_for("b begins")
+        assert running.end() == ExitCode.DONE
+
+
+@contextmanager
+def daemon_here(team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Daemon]:
+    for key, value in team.mirror.environment().items():
+        monkeypatch.setenv(key, value)
+    common = Common(
+        team.config, team.mirror.root, as_json=False, quiet=True, no_progress=True
+    )
+    with common.open(create=True) as app:
+        yield _Daemon(common, app)
+
+
+def test_a_list_file_is_read_anew_by_each_run(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(team, ["acme/one", "other/two"])
+    names = tmp_path / "names.txt"
+    names.write_text("acme/one\n", "utf-8")
+    team.configure(f'name = "a"\nlist_file = "{names}"\nevery = "1h"')
+    with daemon_here(team, monkeypatch) as here:
+        (one,) = here._load()
+        names.write_text("other/two\n", "utf-8")
+        asyncio.run(here._carry_out(one.rule))
+    assert team.held() == ["other/two complete"]
+
+
+def test_of_a_refused_configuration_nothing_is_taken(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.configure('name = "a"\nrepos = ["acme/one"]\nevery = "1h"')
+    with daemon_here(team, monkeypatch) as here:
+        here._load()
+        before = here._app.settings
+        team.configure('name = "a"\nrepos = ["acme/two"]')
+        with pytest.raises(UsageError, match="no mirror has a schedule"):
+            here._load()
+        assert here._app.settings is before
+
+
 def test_no_schedule_at_all(team: Team) -> None:
     team.configure('name = "a"\nrepos = ["acme/*"]')
     done = team.run("daemon")
@@ -184,6 +248,84 @@ def test_mirrors_says_when_each_is_due(team: Team) -> None:
     assert shown["a"].endswith("T18:30:00Z")
     assert shown["b"] is None
     assert "by hand" in team.run("mirrors").stdout
+
+
+def scheduled(name: str, timing: Timing) -> Scheduled:
+    return Scheduled(Rule(name, "huggingface", RepoType.MODEL), timing)
+
+
+def test_a_catalog_that_is_busy_once_ends_no_worker() -> None:
+    names = ["a", "b"]
+    asked: list[str] = []
+    done: list[str] = []
+    failed, is_done = asyncio.Event(), asyncio.Event()
+
+    async def carry_out(rule: Rule) -> None:
+        done.append(rule.name)
+        if len(done) == 2:
+            is_done.set()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def last(name: str) -> None:
+            asked.append(name)
+            if asked.count(name) == 2:  # the first time is at the start
+                if len(asked) == 4:
+                    loop.call_soon_threadsafe(failed.set)
+                raise CatalogBusyError("busy")
+
+        service = Service(lambda: mirrors[:], carry_out, last, at_once=1)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group, asyncio.timeout(WAIT_S):
+            group.create_task(service.run(stop))
+            await failed.wait()
+            await asyncio.sleep(0.1)  # until that is said
+            mirrors[:] = [scheduled(name, Timing(every_s=7200)) for name in names]
+            service.reload()
+            await is_done.wait()
+            stop.set()
+
+    mirrors = [scheduled(name, Timing(every_s=3600)) for name in names]
+    asyncio.run(run())
+    assert sorted(done) == names
+
+
+def test_who_waited_for_a_place_for_days_is_carried_out() -> None:
+    done: list[str] = []
+
+    async def carry_out(rule: Rule) -> None:
+        done.append(rule.name)
+
+    due = datetime.now(UTC) - timedelta(hours=30)
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    weekly = Timing(f"{due.minute} {due.hour} * * {days[due.weekday()]}")
+    before = due - timedelta(days=7)
+    service = Service(list, carry_out, lambda _: before, at_once=1)
+    service._mirrors = {"a": scheduled("a", weekly)}
+    asyncio.run(service._try("a", due))
+    assert done == ["a"]
+
+
+def test_who_is_due_is_called_in_the_event_loop() -> None:
+    threads: list[threading.Thread] = []
+
+    async def run() -> None:
+        called, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def due(_name: str) -> None:
+            threads.append(threading.current_thread())
+            loop.call_soon_threadsafe(called.set)
+
+        clock = Clock(due)
+        clock.start()
+        clock.keep({"a": Timing(every_s=1)})
+        async with asyncio.timeout(WAIT_S):
+            await called.wait()
+        clock.stop()
+
+    asyncio.run(run())
+    assert threads == [threading.current_thread()]
 
 
 @pytest.mark.parametrize(

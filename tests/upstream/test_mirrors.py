@@ -1,19 +1,35 @@
 """Configured mirrors, carried out once: `hubsync sync`, `plan`, `mirrors`, `runs`."""
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hubsync.model.errors import ExitCode
+from hubsync.catalog.errors import CatalogBusyError
+from hubsync.catalog.mirrored import MirrorRepo
+from hubsync.catalog.runs import Runs, RunState
+from hubsync.cli.main import run as hubsync
+from hubsync.model.errors import ExitCode, HubsyncError
+from hubsync.model.listed import Listed
+from hubsync.model.repo import RepoId, RepoType
+from hubsync.model.revision import RefName
+from hubsync.ports.hub import UnavailableError
+from hubsync.sync.freshness import Freshness, Item, Verdict
+from hubsync.sync.mirror import Outcome, Report
+from hubsync.sync.rules import Rule
+from hubsync.sync.selectors import Chosen
 from tests.pulling import Mirror
-from tests.testhub import Lfs, TestHub
+from tests.testhub import Fault, Lfs, TestHub
 
 
 @dataclass
@@ -349,3 +365,197 @@ def test_nobody_asks_while_a_window_is_closed(team: Team, bucket: str) -> None:
     assert late == []
     refused = [one for one in team.hub.requests if one.status == 429]
     assert len(refused) <= 4, "who was on his way, and no worker by himself"
+
+
+def test_a_mirror_of_another_upstream_now_is_brought_in_from_there(team: Team) -> None:
+    fill(team, ["acme/one"])
+    endpoints = "".join(
+        f'[upstreams.{name}]\nendpoint = "{team.hub.endpoint}"\n'
+        for name in ("huggingface", "other")
+    )
+    rule = 'name = "a"\nrepos = ["acme/*"]\nupstream = '
+    team.configure(f'{rule}"huggingface"\n{endpoints}')
+    team.sync()
+    team.configure(f'{rule}"other"\n{endpoints}')
+    run = team.sync()
+    assert (run["repos_changed"], run["repos_unchanged"]) == (1, 0)
+    assert len(team.held()) == 2
+    assert team.sync()["repos_unchanged"] == 1
+
+
+def test_a_configured_name_in_other_case_that_is_gone_is_kept(team: Team) -> None:
+    fill(team, ["acme/one"])
+    team.configure('name = "a"\nrepos = ["Acme/ONE"]')
+    assert team.sync()["repos_changed"] == 1
+    team.hub.world.find("model", "acme/one")[0].delete()  # type: ignore[union-attr]
+    run = team.sync()
+    assert (run["state"], run["repos_gone"], run["repos_checked"]) == (
+        "succeeded",
+        1,
+        1,
+    )
+
+
+def test_a_repo_that_the_hub_fails_at_stops_no_other(team: Team) -> None:
+    fill(team, ["acme/one", "other/two"])
+    team.configure('name = "a"\nrepos = ["acme/one", "other/two"]')
+    html = Fault("html", match="/api/models/acme/one", role="hub", times=-1)
+    team.hub.faults.add(html)
+    run = team.sync(code=ExitCode.PARTLY)
+    assert (run["repos_changed"], run["repos_failed"]) == (1, 1)
+    assert team.held() == ["other/two complete"]
+
+
+RULE = Rule("a", "huggingface", RepoType.MODEL)
+ONE, TWO = (
+    RepoId("huggingface", RepoType.MODEL, name) for name in ("acme/one", "acme/two")
+)
+
+
+class Silent:
+    """A hub that has no refs and gives no answer."""
+
+    asked = 0
+
+    async def refs(self, repo: RepoId) -> Mapping[RefName, str]:
+        self.asked += 1
+        raise UnavailableError("no answer")
+
+
+def chosen(repo: RepoId, hub_id: str, head: str) -> Chosen:
+    return Chosen(repo, "by name", Listed(repo, hub_id, head, None))
+
+
+def brought_in(repo: RepoId, revision: str, hub_id: str, commit: str) -> MirrorRepo:
+    now = datetime.now(UTC)
+    return MirrorRepo("a", repo, revision, hub_id, commit, RULE.key, now)
+
+
+def test_another_repo_of_the_same_name_and_commit_is_looked_at() -> None:
+    held = [brought_in(ONE, "main", "1", "c" * 40)]
+    judge = Freshness(RULE, Silent(), held).judge
+    (item,) = asyncio.run(judge([chosen(ONE, "2", "c" * 40)]))
+    assert item.verdict is Verdict.CHANGED
+
+
+def test_what_is_left_of_a_former_name_makes_nothing_changed() -> None:
+    held = [
+        brought_in(ONE, "main", "1", "c" * 40),
+        brought_in(TWO, "refs/tags/v1", "1", "d" * 40),  # the tag was deleted since
+    ]
+    judge = Freshness(RULE, Silent(), held).judge
+    (item,) = asyncio.run(judge([chosen(ONE, "1", "c" * 40)]))
+    assert item.verdict is Verdict.UNCHANGED
+
+
+def test_a_hub_that_tells_no_refs_is_not_asked_for_those_of_every_repo() -> None:
+    hub, rule = Silent(), replace(RULE, revisions=("main", "v*"))
+    repos = [RepoId("huggingface", RepoType.MODEL, f"acme/{n}") for n in range(9)]
+    many = [chosen(repo, repo.name, "c" * 40) for repo in repos]
+    with pytest.raises(UnavailableError):
+        asyncio.run(Freshness(rule, hub, []).judge(many))
+    assert hub.asked == 3
+
+
+def test_who_ended_a_run_early_says_how_it_exits() -> None:
+    item = Item(ONE, "main", Verdict.UNCHANGED, "")
+    report = Report(RULE, 1, [Outcome(item, Verdict.UNCHANGED)])
+    report.end_early(UnavailableError("no answer"))
+    assert report.state is RunState.PARTIAL
+    assert report.exit_code is ExitCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CatalogBusyError("busy"), ValueError("a bug")],
+)
+def test_an_error_of_one_of_four_comes_as_itself(
+    team: Team, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_args: object) -> None:
+        raise error
+
+    fill(team, ["acme/one", "acme/two", "acme/three"])
+    team.configure('name = "a"\nrepos = ["acme/*"]')
+    for key, value in team.mirror.environment().items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(Runs, "keep_mirrored", fails)
+    said = hubsync(
+        ["sync", "--config", str(team.config), "--root", str(team.mirror.root)]
+    )
+    monkeypatch.undo()
+    assert said == (
+        error.exit_code if isinstance(error, HubsyncError) else ExitCode.FAILED
+    )
+    (row,) = team.json("runs")
+    assert row["state"] == "failed"
+    assert str(error) in row["error"]
+
+
+@contextmanager
+def syncing(team: Team, *args: str) -> Iterator["subprocess.Popen[str]"]:
+    """`hubsync sync`, until it fetches, slowly."""
+    team.hub.pace.rate_bytes_per_s = 100_000
+    asked = threading.Event()
+    team.hub.hooks.append(lambda seen: asked.set() if seen.role == "cdn" else None)
+    command = [sys.executable, "-m", "hubsync", "sync", *args]
+    with subprocess.Popen(
+        [*command, "--config", str(team.config)],
+        env=team.mirror.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert asked.wait(60)
+            yield running
+        finally:
+            running.kill()
+            team.hub.pace.rate_bytes_per_s = None
+
+
+def test_a_mirror_that_is_busy_keeps_no_other_waiting(team: Team) -> None:
+    team.hub.create_repo("acme/big").commit({"b": Lfs(bytes(range(256)) * 4000)})
+    fill(team, ["other/two"])
+    team.configure('name = "a"\nrepos = ["acme/*"]', 'name = "b"\nrepos = ["other/*"]')
+    with syncing(team, "a"):
+        done = team.run("sync")
+    assert done.returncode == ExitCode.PARTLY
+    assert "is being carried out by run 1" in done.stderr
+    assert "b succeeded" in done.stderr
+
+
+def test_ctrl_c_in_a_sync_is_written_down(team: Team) -> None:
+    same = Lfs(bytes(range(256)) * 4000)
+    for name in ("acme/one", "acme/two"):  # the same bytes at once
+        team.hub.create_repo(name).commit({"b": same})
+    team.configure('name = "a"\nrepos = ["acme/*"]')
+    with syncing(team) as running:
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == ExitCode.INTERRUPTED
+        assert running.stderr
+        assert "Traceback" not in running.stderr.read()
+    (row,) = team.json("runs")
+    assert row["state"] == "cancelled"
+    run = team.sync()
+    assert (run["state"], run["repos_changed"]) == ("succeeded", 2)
+    assert team.hub.lfs_bytes_sent < 2 * 1_024_000
+
+
+def test_a_short_commit_is_a_revision(team: Team) -> None:
+    repo = team.hub.create_repo("acme/one")
+    commit = repo.commit({"a": b"1"})
+    repo.commit({"a": b"2"})
+    team.configure(f'name = "a"\nrepos = ["acme/one"]\nrevisions = ["{commit[:10]}"]')
+    assert team.sync()["repos_changed"] == 1
+    assert team.sync()["repos_unchanged"] == 1
+    team.configure('name = "a"\nrepos = ["acme/one"]\nrevisions = ["abcdef0123"]')
+    assert team.sync(code=ExitCode.NOT_FOUND)["repos_failed"] == 1
+
+
+def test_the_requests_of_what_was_refused_and_failed_are_counted(team: Team) -> None:
+    fill(team, ["acme/one", "acme/two"])
+    fill(team, ["acme/gated"], gated="manual")
+    team.configure('name = "a"\nrepos = ["acme/*"]\nmax_repo_size = "10B"')
+    run = team.sync(code=ExitCode.NOT_ALLOWED)
+    assert (run["repos_refused"], run["repos_failed"]) == (2, 1)
+    assert run["requests"] == len(team.asked())

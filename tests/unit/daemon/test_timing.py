@@ -75,6 +75,17 @@ def test_a_night_is_once_also_when_the_clocks_change() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("zone", "before", "nights"),
+    [
+        (BERLIN, "2026-03-28T12:00", ["03-28 23:00", "03-29 22:00", "03-30 22:00"]),
+        ("America/Santiago", "2026-09-04T12:00", ["09-05 04:00", "09-06 04:00"]),
+    ],
+)
+def test_a_midnight_is_not_left_out(zone: str, before: str, nights: list[str]) -> None:
+    assert times(Timing("@daily", zone=zone), before, len(nights)) == nights
+
+
 def test_each_hour_is_each_hour_also_when_the_clocks_change() -> None:
     hourly = Timing("0 * * * *", zone=BERLIN)
     assert times(hourly, "2026-10-24T23:30", 4) == [
