@@ -94,6 +94,8 @@ def _print(common: Common, report: Report) -> None:
     )
     if report.error is not None:
         say(f"hubsync: error: {report.rule.name}: {report.error}")
+        if report.error.hint:
+            say(f"hubsync: hint: {report.error.hint}")
 
 
 def _cells(one: Outcome) -> list[str]:

@@ -135,8 +135,11 @@ class MirrorRunner:
         """What `run` would do, and what that would cost; changes nothing."""
         report, started = Report(rule, None), time.monotonic()
         _, hub = self._asked(rule)
-        before = hub.requests
-        items = await self._judge(rule)
+        before, items = hub.requests, list[Item]()
+        try:
+            items = await self._judge(rule)
+        except HubsyncError as error:  # other mirrors may do better
+            report.end_early(error)
         report.requests = hub.requests - before
         await self._bring_in(rule, items, report, self._puller, dry_run=True)
         report.elapsed_s = time.monotonic() - started

@@ -559,3 +559,16 @@ def test_the_requests_of_what_was_refused_and_failed_are_counted(team: Team) -> 
     run = team.sync(code=ExitCode.NOT_ALLOWED)
     assert (run["repos_refused"], run["repos_failed"]) == (2, 1)
     assert run["requests"] == len(team.asked())
+
+
+def test_a_mirror_that_cannot_be_planned_stops_no_other(team: Team) -> None:
+    fill(team, ["acme/one"])
+    team.configure(
+        'name = "a"\ncollection = "acme/none-1234"',
+        'name = "b"\nrepos = ["acme/*"]',
+    )
+    done = team.run("plan")
+    assert done.returncode == ExitCode.PARTLY
+    assert "b: 1 changed" in done.stdout
+    assert "error: a: the collection acme/none-1234" in done.stderr
+    assert "hint: Compare it" in done.stderr
