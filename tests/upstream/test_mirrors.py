@@ -352,8 +352,10 @@ def test_a_run_that_is_killed_is_failed_and_the_next_one_goes_on(team: Team) -> 
     assert [run["state"] for run in team.json("runs")] == ["succeeded", "failed"]
 
 
-@pytest.mark.parametrize("bucket", ["api", "resolvers"])
-def test_nobody_asks_while_a_window_is_closed(team: Team, bucket: str) -> None:
+@pytest.mark.parametrize(("bucket", "on_their_way"), [("api", 4), ("resolvers", 32)])
+def test_nobody_asks_while_a_window_is_closed(
+    team: Team, bucket: str, on_their_way: int
+) -> None:
     fill(team, [f"acme/m{number:02}" for number in range(20)])
     team.configure('name = "a"\nrepos = ["acme/*"]')
     window = team.hub.limits.windows[bucket]
@@ -364,7 +366,7 @@ def test_nobody_asks_while_a_window_is_closed(team: Team, bucket: str) -> None:
     late = [one for one in team.hub.requests if (one.closed_for_s or 0) > 0.3]
     assert late == []
     refused = [one for one in team.hub.requests if one.status == 429]
-    assert len(refused) <= 4, "who was on his way, and no worker by himself"
+    assert len(refused) <= on_their_way, "and no worker has to be told by himself"
 
 
 def test_a_mirror_of_another_upstream_now_is_brought_in_from_there(team: Team) -> None:
