@@ -17,14 +17,13 @@ from hubsync.cli.mirror_report import (
 )
 from hubsync.cli.output import print_json, say
 from hubsync.cli.plan_cmd import print_plans
+from hubsync.cli.pull_cmd import LOCK_WAIT_S
 from hubsync.cli.running import run_to_end
 from hubsync.model.errors import ExitCode
 from hubsync.ports.progress import SilentProgress
 from hubsync.sync.mirror import Outcome, Report
 from hubsync.sync.rules import Rule
 from hubsync.wiring import App
-
-LOCK_WAIT_S = 30.0
 
 EPILOG = """\b
 EXAMPLES

@@ -45,7 +45,7 @@ class Clock:
             if self._timings.get(name) != timing:
                 self._scheduler.add_job(
                     self._call,
-                    _Jittered(trigger_of(timing), share(name) * timing.jitter_s),
+                    _jittered(name, timing),
                     args=[name],
                     id=name,
                     name=name,
@@ -54,11 +54,6 @@ class Clock:
                     misfire_grace_time=int(LATE_MAX_S),
                 )
         self._timings = dict(timings)
-
-    def next(self, name: str) -> datetime | None:
-        """When *name* is due the next time."""
-        job = self._scheduler.get_job(name)
-        return job.next_run_time if job else None
 
     async def _call(self, name: str) -> None:
         """A coroutine: the scheduler would call anything else in a thread."""
@@ -92,9 +87,11 @@ def check_cron(text: str) -> None:
 
 def next_time(name: str, timing: Timing, now: datetime) -> datetime | None:
     """When the mirror *name* is due after *now*, for who is not the daemon."""
-    trigger = _Jittered(trigger_of(timing), share(name) * timing.jitter_s)
-    found: datetime | None = trigger.get_next_fire_time(None, now)
-    return found
+    return _jittered(name, timing).get_next_fire_time(None, now)
+
+
+def _jittered(name: str, timing: Timing) -> "_Jittered":
+    return _Jittered(trigger_of(timing), share(name) * timing.jitter_s)
 
 
 def was_missed(name: str, timing: Timing, last: datetime | None, now: datetime) -> bool:

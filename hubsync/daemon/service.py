@@ -77,10 +77,6 @@ class Service:
         except HubsyncError as error:
             log.log(logging.ERROR, "what was missed is not made up for: %s", error)
 
-    def next(self, name: str) -> datetime | None:
-        """When *name* is due."""
-        return self._clock.next(name)
-
     def _take(self, found: Sequence[Scheduled]) -> list[str]:
         """Go by *found* from now on; what is new about it."""
         now = {one.rule.name: one for one in found}

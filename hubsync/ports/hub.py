@@ -135,6 +135,11 @@ class UnavailableError(HubError):
         self.retry_after_s, self.answered = retry_after_s, answered
 
 
+def is_silence(error: BaseException | None) -> bool:
+    """Whether the hub gave no answer at all: the next one would wait in vain, too."""
+    return isinstance(error, UnavailableError) and not error.answered
+
+
 class HubAnswerError(HubError):
     """An answer that is not the hub's protocol (an HTML page, broken JSON)."""
 

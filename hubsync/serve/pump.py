@@ -193,7 +193,7 @@ class Pump:
             return
         end = min(one.stop, one.offset + self._burst_bytes)
         try:
-            one.offset, _ = burst(one.out, one.file, one.offset, end)
+            one.offset = burst(one.out, one.file, one.offset, end)
         except OSError as error:
             one.error = error
 
@@ -242,11 +242,11 @@ def send_once(out: int, file: int, offset: int, end: int) -> int:
     return offset + sent
 
 
-def burst(out: int, file: int, offset: int, end: int) -> tuple[int, bool]:
-    """Send up to *end*; ``(next offset, whether the client's buffer is full)``."""
+def burst(out: int, file: int, offset: int, end: int) -> int:
+    """Send up to *end*, as far as the client's buffer takes it; the next offset."""
     while offset < end:
         before = offset
         offset = send_once(out, file, offset, end)
         if offset == before:
-            return offset, True
-    return offset, False
+            break
+    return offset

@@ -1,9 +1,9 @@
 """Moving the bytes of an open file to a client.
 
-Large bodies leave in bursts from a small thread pool.  `loop.sendfile` would
-send a whole range in one system call as long as the client keeps up, and wait
-for a cold disk inside it: everybody else would wait along.  What is short, and in
-memory, is sent at once: a thread would cost as much as sending it.
+Large bodies are moved by `pump`.  `loop.sendfile` would send a whole range in one
+system call as long as the client keeps up, and wait for a cold disk inside it:
+everybody else would wait along.  What is short, and in memory, is sent at once: a
+thread would cost as much as sending it.
 """
 
 import array
@@ -193,7 +193,7 @@ class Mover:
         """Send what is short and in memory as far as it goes; the next offset."""
         if stop - offset > AT_ONCE_BYTES_MAX or not self._cache.has(file, offset, stop):
             return offset
-        sent, _ = burst(out, file, offset, stop)
+        sent = burst(out, file, offset, stop)
         count(sent - offset)
         return sent
 

@@ -19,7 +19,7 @@ from hubsync.model.revision import (
     is_commit,
     may_be_short_commit,
 )
-from hubsync.ports.hub import RevisionNotFoundError, UnavailableError
+from hubsync.ports.hub import RevisionNotFoundError, is_silence
 from hubsync.sync.rules import Rule
 from hubsync.sync.selectors import Chosen
 
@@ -135,12 +135,11 @@ class Freshness:
             why = "the mirror selects other files now"
         else:
             verdict = Verdict.UNCHANGED
-        hub_id = one.listed.hub_id if one.listed else None
-        return Item(one.repo, revision, verdict, why, commit, hub_id, before)
+        return Item(one.repo, revision, verdict, why, commit, one.hub_id, before)
 
     def _held(self, one: Chosen) -> Mapping[str, MirrorRepo]:
         """What is held of it, by revision; of another repo of its name, nothing."""
-        hub_id = one.listed.hub_id if one.listed else None
+        hub_id = one.hub_id
         named = self._before.get(one.repo, {}).values()
         rows = [
             *self._rows(one),
@@ -150,8 +149,9 @@ class Freshness:
 
     def _rows(self, one: Chosen) -> Sequence[MirrorRepo]:
         """What is held of it under any name."""
-        hub_id = one.listed.hub_id if one.listed else None
-        return self._same.get(_identity(one.repo, hub_id), []) if hub_id else []
+        if one.hub_id is None:
+            return []
+        return self._same.get(_identity(one.repo, one.hub_id), [])
 
     def _gone(self, repo: RepoId, why: str) -> list[Item]:
         return [
@@ -160,7 +160,7 @@ class Freshness:
         ]
 
     def _count_silence(self, error: HubsyncError) -> None:
-        if isinstance(error, UnavailableError) and not error.answered:
+        if is_silence(error):
             self._silences += 1
             if self._silences >= SILENCES_MAX:
                 raise error

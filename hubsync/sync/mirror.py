@@ -24,7 +24,7 @@ from hubsync.model.errors import ExitCode, HubsyncError
 from hubsync.model.repo import RepoId
 from hubsync.model.units import format_size
 from hubsync.ports.blobs import NoRoomError
-from hubsync.ports.hub import Hub, NotAllowedError, UnavailableError
+from hubsync.ports.hub import Hub, NotAllowedError, is_silence
 from hubsync.ports.listing import Lister
 from hubsync.sync.freshness import SILENCES_MAX, Freshness, Item, RefLister, Verdict
 from hubsync.sync.lease import leased
@@ -99,10 +99,10 @@ class Report:
         """They add up: checked = unchanged + changed + failed + gone."""
         verdicts = Counter(one.verdict for one in self.outcomes)
         results = [one.result for one in self.outcomes if one.result is not None]
-        refused = verdicts[Verdict.REFUSED]
+        looked_at = len(self.outcomes) - verdicts[Verdict.REFUSED]
         return RunCounters(
-            repos_selected=len(self.outcomes) - refused,
-            repos_checked=len(self.outcomes) - refused,
+            repos_selected=looked_at,
+            repos_checked=looked_at,
             repos_changed=verdicts[Verdict.CHANGED],
             repos_failed=verdicts[Verdict.FAILED],
             files_fetched=sum(one.files_fetched for one in results),
@@ -195,7 +195,7 @@ class MirrorRunner:
     def _asked(self, rule: Rule) -> tuple[Selector, Upstream]:
         if rule.upstream not in self._selectors:
             hub = self._open_hub(rule.upstream)
-            self._selectors[rule.upstream] = Selector(hub, rule.upstream), hub
+            self._selectors[rule.upstream] = Selector(hub), hub
         return self._selectors[rule.upstream]
 
     async def _bring_in(
@@ -227,8 +227,7 @@ class MirrorRunner:
                     report.requests += sum(hub.requests for hub in hubs)
                 self._note(report, outcome)
                 error = outcome.error
-                silent = isinstance(error, UnavailableError) and not error.answered
-                silences = silences + 1 if silent else 0
+                silences = silences + 1 if is_silence(error) else 0
                 if isinstance(error, NoRoomError) or silences >= SILENCES_MAX:
                     report.end_early(error)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from hubsync.model.repo import RepoId, RepoType
-from hubsync.ports.hub import HubError, RepoNotFoundError, UnavailableError
+from hubsync.ports.hub import HubError, RepoNotFoundError, is_silence
 from hubsync.ports.listing import Listed, Lister, Search
 from hubsync.sync.rules import GLOB, Rule
 
@@ -28,6 +28,10 @@ class Chosen:
     error: HubError | None = None
 
     @property
+    def hub_id(self) -> str | None:
+        return self.listed.hub_id if self.listed else None
+
+    @property
     def gone(self) -> bool:
         return isinstance(self.error, RepoNotFoundError)
 
@@ -35,8 +39,8 @@ class Chosen:
 class Selector:
     """Expands rules; an owner is listed once, however many rules name it."""
 
-    def __init__(self, lister: Lister, upstream: str) -> None:
-        self._lister, self._upstream = lister, upstream
+    def __init__(self, lister: Lister) -> None:
+        self._lister = lister
         self._owners: dict[tuple[RepoType, str], dict[str, Listed]] = {}
 
     async def expand(self, rule: Rule) -> list[Chosen]:
@@ -104,7 +108,7 @@ class Selector:
         try:
             listed = await self._lister.look(repo)
         except HubError as error:
-            if isinstance(error, UnavailableError) and not error.answered:
+            if is_silence(error):
                 raise  # nor would it at the next one
             return Chosen(repo, why, error=error)
         return _chosen(rule, listed, why)

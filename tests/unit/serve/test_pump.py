@@ -242,7 +242,7 @@ class Disk:
         monkeypatch.setattr(PageCache, "has", lambda *_: False)
         monkeypatch.setattr(pump_module, "burst", self._burst)
 
-    def _burst(self, out: int, file: int, offset: int, end: int) -> tuple[int, bool]:
+    def _burst(self, out: int, file: int, offset: int, end: int) -> int:
         self.asked.set()
         assert self.heals.wait(WAIT_S)
         return burst(out, file, offset, end)
